@@ -1,0 +1,1 @@
+//! I/O as chains of actix actors under credit.
