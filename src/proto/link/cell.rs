@@ -1,0 +1,206 @@
+//! `LinkCell`: what both ends of a link share: the cause of an abort, set once, and the counters.
+//!
+//! The cell comes before the message: a cause is set here first and then a message wakes the other side, so an abort
+//! overtakes all data that lies in between (rule A2: with 4,096 items of 50 us queued, 185 ms without the cell, 7 us
+//! with it). Counters are written by one end each and read by anybody; across arbiters they are not one instant.
+
+use super::cause::Cause;
+use super::id::LinkId;
+use super::limit::{Count, Limit};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+/// What both ends of one attachment share, and observers read.
+#[derive(Debug)]
+pub struct LinkCell {
+    id: LinkId,
+    cause: OnceLock<Arc<Cause>>,
+    forms: AtomicU8,
+    produced: Produced,
+    consumed: Consumed,
+}
+
+/// Written by the outlet alone; on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Produced {
+    quantity: AtomicU64,
+    messages: AtomicU64,
+    state: AtomicU8,
+}
+
+/// Written by the inlet alone; on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Consumed {
+    quantity: AtomicU64,
+    messages: AtomicU64,
+    held: AtomicU64,
+    limit_quantity: AtomicU64,
+    limit_messages: AtomicU64,
+    stale: AtomicU64,
+    state: AtomicU8,
+}
+
+/// How far one end of a link has come, as observers see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkState {
+    /// Not joined yet.
+    New,
+    /// Joined; data may flow.
+    Open,
+    /// Ended clean.
+    EndedClean,
+    /// Ended, and the data may not be complete.
+    EndedUnclean,
+    /// Broken off.
+    Aborted,
+    /// Parted without loss.
+    Detached,
+}
+
+impl LinkState {
+    fn from_u8(v: u8) -> Self {
+        match v {
+            0 => Self::New,
+            1 => Self::Open,
+            2 => Self::EndedClean,
+            3 => Self::EndedUnclean,
+            4 => Self::Aborted,
+            _ => Self::Detached,
+        }
+    }
+
+    /// The state after an end.
+    pub(super) fn ended(clean: bool) -> Self {
+        if clean { Self::EndedClean } else { Self::EndedUnclean }
+    }
+
+    /// True if nothing can come any more.
+    pub fn is_terminal(self) -> bool {
+        !matches!(self, Self::New | Self::Open)
+    }
+}
+
+/// In which forms a consumer takes bytes, declared before its first grant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forms {
+    /// Bytes that still lie in the kernel (a pipe) are taken too. Bytes on the heap always are.
+    pub kernel: bool,
+}
+
+impl LinkCell {
+    /// A cell for a new attachment.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            id: LinkId::next(),
+            cause: OnceLock::new(),
+            forms: AtomicU8::new(0),
+            produced: Produced::default(),
+            consumed: Consumed::default(),
+        })
+    }
+
+    /// The attachment's name.
+    pub fn id(&self) -> LinkId {
+        self.id
+    }
+
+    /// Sets the cause if none is set yet; the first one wins (rule A1). True if this call was the first.
+    pub fn set_cause(&self, cause: Arc<Cause>) -> bool {
+        self.cause.set(cause).is_ok()
+    }
+
+    /// The cause, if the link was aborted.
+    pub fn cause(&self) -> Option<&Arc<Cause>> {
+        self.cause.get()
+    }
+
+    /// What the outlet has sent.
+    pub fn produced(&self) -> Count {
+        Count { quantity: self.produced.quantity.load(Relaxed), messages: self.produced.messages.load(Relaxed) }
+    }
+
+    /// What the inlet's port has taken ("accepted" in rule E2).
+    pub fn accepted(&self) -> Count {
+        Count { quantity: self.consumed.quantity.load(Relaxed), messages: self.consumed.messages.load(Relaxed) }
+    }
+
+    /// What the consumer has taken and not yet finished with.
+    pub fn held(&self) -> u64 {
+        self.consumed.held.load(Relaxed)
+    }
+
+    /// What lies between the ends: sent and not yet taken by the inlet's port. After an abort this is what was lost on
+    /// the way (rule E2).
+    pub fn in_flight(&self) -> u64 {
+        // The two counters are not read at one instant: the inlet's may be newer.
+        self.produced().quantity.saturating_sub(self.accepted().quantity)
+    }
+
+    /// The limit last granted.
+    pub fn limit(&self) -> Limit {
+        Limit {
+            quantity: self.consumed.limit_quantity.load(Relaxed),
+            messages: self.consumed.limit_messages.load(Relaxed),
+        }
+    }
+
+    /// How many messages came for an earlier attachment of the inlet and were dropped (rule P5).
+    pub fn stale(&self) -> u64 {
+        self.consumed.stale.load(Relaxed)
+    }
+
+    /// How far the producer's end has come.
+    pub fn outlet_state(&self) -> LinkState {
+        LinkState::from_u8(self.produced.state.load(Relaxed))
+    }
+
+    /// How far the consumer's end has come.
+    pub fn inlet_state(&self) -> LinkState {
+        LinkState::from_u8(self.consumed.state.load(Relaxed))
+    }
+
+    /// In which forms the consumer takes bytes.
+    pub fn forms(&self) -> Forms {
+        Forms { kernel: self.forms.load(Relaxed) & 1 != 0 }
+    }
+
+    /// Declares the forms; called by the consumer before its first grant.
+    pub fn set_forms(&self, forms: Forms) {
+        self.forms.store(u8::from(forms.kernel), Relaxed);
+    }
+
+    pub(super) fn store_produced(&self, count: Count) {
+        self.produced.quantity.store(count.quantity, Relaxed);
+        self.produced.messages.store(count.messages, Relaxed);
+    }
+
+    pub(super) fn store_outlet_state(&self, state: LinkState) {
+        self.produced.state.store(state as u8, Relaxed);
+    }
+
+    pub(super) fn store_accepted(&self, count: Count, held: u64) {
+        self.consumed.quantity.store(count.quantity, Relaxed);
+        self.consumed.messages.store(count.messages, Relaxed);
+        self.store_held(held);
+    }
+
+    pub(super) fn store_held(&self, held: u64) {
+        self.consumed.held.store(held, Relaxed);
+    }
+
+    pub(super) fn store_limit(&self, limit: Limit) {
+        self.consumed.limit_quantity.store(limit.quantity, Relaxed);
+        self.consumed.limit_messages.store(limit.messages, Relaxed);
+    }
+
+    pub(super) fn store_inlet_state(&self, state: LinkState) {
+        self.consumed.state.store(state as u8, Relaxed);
+    }
+
+    pub(super) fn count_stale(&self) {
+        self.consumed.stale.fetch_add(1, Relaxed);
+    }
+}

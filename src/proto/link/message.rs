@@ -1,0 +1,64 @@
+//! What travels on a link, as plain values, and how an attachment ends.
+
+use super::cause::Cause;
+use super::id::LinkId;
+use super::limit::{Count, Limit};
+use std::sync::Arc;
+
+/// Producer to consumer, in order (rule P4). Every message bears its link (rule P5).
+#[derive(Debug)]
+pub enum Down<T> {
+    /// One item, within the limit that the consumer granted (rule P1).
+    Consume {
+        /// The attachment that this belongs to.
+        link: LinkId,
+        /// What is handed over.
+        item: T,
+    },
+    /// No more items come. Needs no credit.
+    End {
+        /// The attachment that this belongs to.
+        link: LinkId,
+        /// True if the data is complete: an orderly end of the source, carried end to end (rule E1).
+        clean: bool,
+    },
+    /// The link is aborted; the cause is already in the cell (rule A2).
+    Abort {
+        /// The attachment that this belongs to.
+        link: LinkId,
+    },
+}
+
+/// Consumer to producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Up {
+    /// The consumer accepts up to this cumulative limit (rules P2, P3, C1).
+    CanProduce {
+        /// The attachment that this belongs to.
+        link: LinkId,
+        /// The new limit.
+        limit: Limit,
+    },
+    /// The link is aborted; the cause is already in the cell (rule A2).
+    Abort {
+        /// The attachment that this belongs to.
+        link: LinkId,
+    },
+}
+
+/// How an attachment ended, exactly once at each end (rule P4).
+#[derive(Clone, Debug)]
+pub enum Terminal {
+    /// All data was handed over.
+    Ended {
+        /// See [`Down::End`].
+        clean: bool,
+    },
+    /// The link was broken off.
+    Aborted(Arc<Cause>),
+    /// The two components were parted, losing nothing, and can be attached again.
+    Detached {
+        /// What had passed when the producer stopped.
+        at: Count,
+    },
+}

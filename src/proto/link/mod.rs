@@ -1,0 +1,53 @@
+//! The link on one page: one directed attachment of an outlet (producer) to an inlet (consumer).
+//!
+//! ```text
+//!   producer                                              consumer
+//!   Outlet ── Consume(item) · End{clean} ───────────────▶ Inlet
+//!          ◀─ CanProduce(limit) ────────────────────────
+//!   both ends share a `LinkCell`: the cause of an abort (set once) and the counters
+//! ```
+//!
+//! The ladder of a short life, as the two ports speak it:
+//!
+//! ```text
+//!   reserve(cell)            the outlet learns the link; its limit is 0            P2
+//!                            attach(cell)   the inlet is joined
+//!   CanProduce(limit)     ◀─                the first grant confirms the link      C1
+//!   Consume(item)         ─▶                produced <= limit                      P1
+//!   CanProduce(limit)     ◀─                half is used, or all is consumed       C1
+//!   End{clean}            ─▶                exactly one terminal event each side   P4
+//! ```
+//!
+//! The phases of the two ports (`tests/golden/` holds the full table of phase and event):
+//!
+//! ```text
+//!   Outlet   Idle ─reserve▶ Reserved ─first grant▶ Open ─end, backlog sent▶ Ended
+//!              ▲──release──────┘  └──────┬───────────┘
+//!              └──detach─────────────────┤
+//!                                        └─abort, cell set▶ Aborted
+//!   Inlet    Idle ─attach▶ Open ─End▶ Draining ─all released▶ Ended
+//!              ▲──close_at──┘           │
+//!                                       └─abort, cell set▶ Aborted
+//! ```
+//!
+//! Rules are numbered P, C, E, A, X, M, F; `docs/rules.md` states each in full. Where a rule bites, the code cites it.
+
+mod cause;
+mod cell;
+mod error;
+mod id;
+mod inlet;
+mod limit;
+mod message;
+mod outlet;
+mod payload;
+
+pub use cause::{Cause, Origin, Reason};
+pub use cell::{Forms, LinkCell, LinkState};
+pub use error::{AttachError, PushError, Rule, Side, Violation};
+pub use id::LinkId;
+pub use inlet::{Inlet, InletEffect, InletPhase, Received};
+pub use limit::{Count, Credit, Limit, Window};
+pub use message::{Down, Terminal, Up};
+pub use outlet::{JOIN_LIMIT, LateAbort, Outlet, OutletEffect, OutletPhase};
+pub use payload::Payload;

@@ -1,0 +1,394 @@
+//! The producing port: what an outlet sends when, and what ends it.
+//!
+//! An outlet holds at most one item that waits for credit (its backlog); small pieces of bytes are joined into it up to
+//! [`JOIN_LIMIT`]. So its memory is one item, whatever its owner does, and the owner learns by [`PushError::Full`].
+
+use super::cause::Cause;
+use super::cell::{LinkCell, LinkState};
+use super::error::{AttachError, PushError};
+use super::id::LinkId;
+use super::limit::{Count, Credit, Limit};
+use super::message::{Down, Terminal};
+use super::payload::Payload;
+use std::sync::Arc;
+
+/// Small pieces that wait for credit are joined up to 16 KiB (rule C1: with it one-byte writes ran four times as
+/// fast, and with 16 instead of 262,144 messages waiting).
+pub const JOIN_LIMIT: u64 = 16 * 1024;
+
+/// How far an outlet has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OutletPhase {
+    /// Not attached.
+    Idle,
+    /// Knows its link; the consumer has not spoken yet. The limit is 0 (rule P2).
+    Reserved,
+    /// The consumer has granted at least once, be it 0.
+    Open,
+    /// The end was sent. Nothing the owner does from here on sets the cell (rule A2).
+    Ended,
+    /// Broken off.
+    Aborted,
+}
+
+/// What the owner must do next.
+#[derive(Debug)]
+#[must_use]
+pub enum OutletEffect<T> {
+    /// Send this to the consumer.
+    Send(Down<T>),
+    /// The attachment is over at this end. Comes once (rule P4).
+    Over(Terminal),
+}
+
+/// Whether an abort that the consumer reports concerns a live attachment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum LateAbort {
+    /// The attachment was live; effects follow.
+    Live,
+    /// The end had been sent already. The port is over, but the component may care about its other ports.
+    AfterEnd,
+    /// The message is of another attachment, and was dropped (rule P5).
+    Stale,
+}
+
+/// The producing port of a component.
+///
+/// # Invariants
+///
+/// * P1: `sent` keeps `limit`.
+/// * P2: `limit` is 0 outside [`OutletPhase::Open`].
+/// * a cell is present in every phase but [`OutletPhase::Idle`] and, if aborted before it was ever attached,
+///   [`OutletPhase::Aborted`].
+#[derive(Debug)]
+pub struct Outlet<T> {
+    phase: OutletPhase,
+    cell: Option<Arc<LinkCell>>,
+    limit: Limit,
+    sent: Count,
+    backlog: Option<T>,
+    /// `end(clean)` was called; the end is sent once the backlog is.
+    closing: Option<bool>,
+    /// The other side has to be woken after the cell was set here.
+    wake: bool,
+    over: Option<Terminal>,
+    stale: u64,
+}
+
+impl<T: Payload> Default for Outlet<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Payload> Outlet<T> {
+    /// An outlet that is not attached.
+    pub fn new() -> Self {
+        Self {
+            phase: OutletPhase::Idle,
+            cell: None,
+            limit: Limit::ZERO,
+            sent: Count::ZERO,
+            backlog: None,
+            closing: None,
+            wake: false,
+            over: None,
+            stale: 0,
+        }
+    }
+
+    // ---- questions
+
+    /// How far the port has come.
+    pub fn phase(&self) -> OutletPhase {
+        self.phase
+    }
+
+    /// The current or last attachment's cell.
+    pub fn cell(&self) -> Option<&Arc<LinkCell>> {
+        self.cell.as_ref()
+    }
+
+    /// What was sent on the current attachment.
+    pub fn sent(&self) -> Count {
+        self.sent
+    }
+
+    /// The limit that the consumer has granted.
+    pub fn limit(&self) -> Limit {
+        self.limit
+    }
+
+    /// What may be pushed and sent at once: the limit less what was sent and what waits.
+    pub fn credit(&self) -> Credit {
+        if self.phase != OutletPhase::Open || self.closing.is_some() || self.backlog.is_some() {
+            return Credit::NONE;
+        }
+        self.limit.credit(self.sent)
+    }
+
+    /// How many messages came for an earlier attachment and were dropped (rule P5).
+    pub fn stale(&self) -> u64 {
+        self.stale
+    }
+
+    /// True if [`push`](Self::push) would take any item now.
+    pub fn is_ready(&self) -> bool {
+        self.backlog.is_none() && !self.is_closed()
+    }
+
+    /// True if something accepted by [`push`](Self::push) or [`end`](Self::end) is still to be sent.
+    pub fn has_work(&self) -> bool {
+        !self.is_over() && (self.backlog.is_some() || self.closing.is_some())
+    }
+
+    /// True if nothing can be pushed any more.
+    pub fn is_closed(&self) -> bool {
+        self.closing.is_some() || self.is_over()
+    }
+
+    /// True if the end was sent or the port was aborted.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, OutletPhase::Ended | OutletPhase::Aborted)
+    }
+
+    fn is_attached(&self) -> bool {
+        matches!(self.phase, OutletPhase::Reserved | OutletPhase::Open)
+    }
+
+    fn is_current(&self, link: LinkId) -> bool {
+        self.cell.as_ref().is_some_and(|cell| cell.id() == link)
+    }
+
+    // ---- attachment
+
+    /// First step of an attachment: the outlet learns its link, with a limit of 0 (rule P2).
+    ///
+    /// An outlet whose end was asked for but could not be sent yet can still be attached, so that an empty stream
+    /// arrives as one.
+    pub fn reserve(&mut self, cell: Arc<LinkCell>) -> Result<(), AttachError> {
+        match self.phase {
+            OutletPhase::Idle => {
+                cell.store_outlet_state(LinkState::Open);
+                self.cell = Some(cell);
+                self.limit = Limit::ZERO;
+                self.sent = Count::ZERO;
+                self.phase = OutletPhase::Reserved;
+                self.check();
+                Ok(())
+            }
+            OutletPhase::Reserved | OutletPhase::Open => Err(AttachError::Attached),
+            OutletPhase::Ended => Err(AttachError::Ended),
+            OutletPhase::Aborted => Err(AttachError::Aborted),
+        }
+    }
+
+    /// Takes a reservation back because the consumer refused. True if `link` was reserved.
+    pub fn release(&mut self, link: LinkId) -> bool {
+        if self.phase != OutletPhase::Reserved || !self.is_current(link) {
+            return false;
+        }
+        self.part();
+        true
+    }
+
+    /// Stops at a definite position and parts from the link. The position, or `None` if `link` is not attached here.
+    ///
+    /// What waits for credit stays in the outlet for the next attachment. Bound by the drain rule.
+    pub fn detach(&mut self, link: LinkId) -> Option<Count> {
+        if !self.is_attached() || !self.is_current(link) {
+            return None;
+        }
+        let at = self.sent;
+        if let Some(cell) = &self.cell {
+            cell.store_outlet_state(LinkState::Detached);
+        }
+        self.part();
+        self.over = Some(Terminal::Detached { at });
+        Some(at)
+    }
+
+    fn part(&mut self) {
+        self.phase = OutletPhase::Idle;
+        self.cell = None;
+        self.limit = Limit::ZERO;
+        self.sent = Count::ZERO;
+        self.check();
+    }
+
+    // ---- what the owner wants
+
+    /// Takes an item to send. Bound by the drain rule.
+    ///
+    /// An item of quantity 0 is taken and dropped: nothing would be delivered.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError::Full`] while an earlier item waits and this one cannot be joined to it; [`PushError::Closed`] after
+    /// the end or an abort. The item is handed back.
+    pub fn push(&mut self, item: T) -> Result<(), PushError<T>> {
+        if self.is_closed() {
+            return Err(PushError::Closed(item));
+        }
+        if item.quantity() == 0 {
+            return Ok(());
+        }
+        match &mut self.backlog {
+            None => {
+                self.backlog = Some(item);
+                Ok(())
+            }
+            Some(waiting) => waiting.join(item, JOIN_LIMIT).map_err(PushError::Full),
+        }
+    }
+
+    /// No more items come. What was pushed is sent first (rule E2); the end itself needs no credit. The first call
+    /// counts. Bound by the drain rule.
+    pub fn end(&mut self, clean: bool) {
+        if !self.is_closed() {
+            self.closing = Some(clean);
+        }
+    }
+
+    /// Breaks the link off from this side: sets the cell if nobody has, drops what waits. Nothing once the end was sent
+    /// (rule A2). Bound by the drain rule.
+    pub fn abort(&mut self, cause: Arc<Cause>) {
+        if self.is_over() {
+            return;
+        }
+        let cause = match &self.cell {
+            Some(cell) if self.is_attached() => {
+                self.wake = cell.set_cause(cause.clone());
+                cell.cause().cloned().unwrap_or(cause)
+            }
+            _ => cause,
+        };
+        self.break_off(cause);
+    }
+
+    // ---- what the consumer says
+
+    /// A new limit. `false` if it is of another attachment and was dropped (rule P5). Bound by the drain rule.
+    pub fn handle_can_produce(&mut self, link: LinkId, limit: Limit) -> bool {
+        if !self.is_current(link) {
+            self.stale += 1;
+            return false;
+        }
+        if self.is_attached() {
+            // P2, P3: the first grant opens the link, be it 0; a lower or equal one changes nothing
+            self.phase = OutletPhase::Open;
+            self.limit.raise(limit);
+            self.check();
+        }
+        true
+    }
+
+    /// The consumer broke the link off; the cause is in the cell. Bound by the drain rule.
+    pub fn handle_abort(&mut self, link: LinkId) -> LateAbort {
+        if !self.is_current(link) {
+            self.stale += 1;
+            return LateAbort::Stale;
+        }
+        match self.phase {
+            OutletPhase::Ended => LateAbort::AfterEnd,
+            OutletPhase::Reserved | OutletPhase::Open => {
+                self.notice_cause();
+                LateAbort::Live
+            }
+            OutletPhase::Idle | OutletPhase::Aborted => LateAbort::Stale,
+        }
+    }
+
+    // ---- what follows
+
+    /// What the owner must do next, or `None` when there is nothing (the drain rule).
+    pub fn poll_effect(&mut self) -> Option<OutletEffect<T>> {
+        if self.is_attached() {
+            // A2: the cell is read before each item
+            self.notice_cause();
+        }
+        if self.wake {
+            self.wake = false;
+            if let Some(cell) = &self.cell {
+                return Some(OutletEffect::Send(Down::Abort { link: cell.id() }));
+            }
+        }
+        if let Some(over) = self.over.take() {
+            return Some(OutletEffect::Over(over));
+        }
+        if self.phase != OutletPhase::Open {
+            return None;
+        }
+        let link = self.cell.as_ref()?.id();
+        if let Some(item) = self.take_within_credit() {
+            // P1: produced <= limit, always
+            self.sent.add(item.quantity());
+            if let Some(cell) = &self.cell {
+                cell.store_produced(self.sent);
+            }
+            self.check();
+            return Some(OutletEffect::Send(Down::Consume { link, item }));
+        }
+        if self.backlog.is_none()
+            && let Some(clean) = self.closing
+        {
+            self.phase = OutletPhase::Ended;
+            if let Some(cell) = &self.cell {
+                cell.store_outlet_state(LinkState::ended(clean));
+            }
+            self.over = Some(Terminal::Ended { clean });
+            return Some(OutletEffect::Send(Down::End { link, clean }));
+        }
+        None
+    }
+
+    /// The backlog, or the part of it that credit allows. P1: bytes are split to fit.
+    fn take_within_credit(&mut self) -> Option<T> {
+        let credit = self.limit.credit(self.sent);
+        let waiting = self.backlog.as_mut()?;
+        if credit.is_exhausted() {
+            None
+        } else if waiting.quantity() <= credit.quantity {
+            self.backlog.take()
+        } else {
+            waiting.split_to(credit.quantity)
+        }
+    }
+
+    fn notice_cause(&mut self) {
+        if let Some(cause) = self.cell.as_ref().and_then(|cell| cell.cause().cloned()) {
+            self.break_off(cause);
+        }
+    }
+
+    fn break_off(&mut self, cause: Arc<Cause>) {
+        if let Some(cell) = &self.cell {
+            cell.store_outlet_state(LinkState::Aborted);
+        }
+        self.phase = OutletPhase::Aborted;
+        self.backlog = None;
+        self.closing = None;
+        self.limit = Limit::ZERO;
+        self.sent = Count::ZERO;
+        self.over = Some(Terminal::Aborted(cause));
+        self.check();
+    }
+
+    /// Asserts the invariants by their numbers; called after every change in debug builds and by simulations.
+    pub fn check(&self) {
+        debug_assert!(
+            self.phase == OutletPhase::Ended || self.limit.covers(self.sent),
+            "P1: sent {:?} beyond limit {:?}",
+            self.sent,
+            self.limit
+        );
+        debug_assert!(
+            matches!(self.phase, OutletPhase::Open | OutletPhase::Ended) || self.limit == Limit::ZERO,
+            "P2: limit {:?} in phase {:?}",
+            self.limit,
+            self.phase
+        );
+        debug_assert!(!self.is_attached() || self.cell.is_some(), "an attached outlet has a cell");
+    }
+}
