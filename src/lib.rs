@@ -1,3 +1,4 @@
 //! I/O as chains of actix actors under credit.
 
+pub mod component;
 pub mod proto;

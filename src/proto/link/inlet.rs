@@ -371,6 +371,11 @@ impl<T: Payload> Inlet<T> {
 
     /// What the owner must do next, or `None` when there is nothing (the drain rule).
     pub fn poll_effect(&mut self) -> Option<InletEffect> {
+        self.poll_urgent().or_else(|| self.poll_grant())
+    }
+
+    /// The part of [`poll_effect`](Self::poll_effect) that cannot wait for the end of an actor's turn: aborts and ends.
+    pub fn poll_urgent(&mut self) -> Option<InletEffect> {
         if self.phase == InletPhase::Open {
             self.notice_cause();
         }
@@ -380,9 +385,11 @@ impl<T: Payload> Inlet<T> {
                 return Some(InletEffect::Send(Up::Abort { link: cell.id() }));
             }
         }
-        if let Some(over) = self.over.take() {
-            return Some(InletEffect::Over(over));
-        }
+        self.over.take().map(InletEffect::Over)
+    }
+
+    /// The part of [`poll_effect`](Self::poll_effect) that an actor leaves to the end of its turn: grants (rule F1).
+    pub fn poll_grant(&mut self) -> Option<InletEffect> {
         if !self.is_grant_due() {
             return None;
         }

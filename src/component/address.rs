@@ -1,0 +1,254 @@
+//! Typed references to ports, with the actor and the port number erased.
+
+use super::drive::{Component, HasInlet, HasOutlet};
+use super::message::{
+    CloseAt, InletHandle, InletMsg, Manage, ManageHandle, ManageMsg, OutletHandle, OutletMsg, ToInlet, ToOutlet,
+};
+use crate::proto::link::{Cause, Count, LinkId, Payload, Violation};
+use actix::{Actor, Addr, WeakAddr};
+use bytes::Bytes;
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A strong way to an inlet.
+pub(crate) trait DownTx<T>: Send + Sync {
+    fn send(&self, msg: InletMsg<T>);
+    fn boxed(&self) -> Box<dyn DownTx<T>>;
+}
+
+/// A weak way to an outlet.
+pub(crate) trait WeakUpTx<T>: Send + Sync {
+    fn send(&self, msg: OutletMsg<T>) -> bool;
+    fn boxed(&self) -> Box<dyn WeakUpTx<T>>;
+}
+
+/// A strong way to an outlet.
+pub(crate) trait UpTx<T>: Send + Sync {
+    fn send(&self, msg: OutletMsg<T>);
+    fn boxed(&self) -> Box<dyn UpTx<T>>;
+    fn weak(&self) -> Box<dyn WeakUpTx<T>>;
+}
+
+/// Port number `P` of an actor, by an address of kind `H`.
+pub(crate) struct Port<H, const P: usize>(pub(crate) H);
+
+impl<A, T, const P: usize> DownTx<T> for Port<Addr<A>, P>
+where
+    A: HasInlet<P, Item = T>,
+    T: Payload,
+{
+    fn send(&self, msg: InletMsg<T>) {
+        self.0.do_send(ToInlet::<T, P>(msg));
+    }
+
+    fn boxed(&self) -> Box<dyn DownTx<T>> {
+        Box::new(Self(self.0.clone()))
+    }
+}
+
+impl<A, T, const P: usize> UpTx<T> for Port<Addr<A>, P>
+where
+    A: HasOutlet<P, Item = T>,
+    T: Payload,
+{
+    fn send(&self, msg: OutletMsg<T>) {
+        self.0.do_send(ToOutlet::<T, P>(msg));
+    }
+
+    fn boxed(&self) -> Box<dyn UpTx<T>> {
+        Box::new(Self(self.0.clone()))
+    }
+
+    fn weak(&self) -> Box<dyn WeakUpTx<T>> {
+        Box::new(Port::<_, P>(self.0.downgrade()))
+    }
+}
+
+impl<A, T, const P: usize> WeakUpTx<T> for Port<WeakAddr<A>, P>
+where
+    A: HasOutlet<P, Item = T>,
+    T: Payload,
+{
+    fn send(&self, msg: OutletMsg<T>) -> bool {
+        match self.0.upgrade() {
+            Some(addr) => {
+                addr.do_send(ToOutlet::<T, P>(msg));
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn boxed(&self) -> Box<dyn WeakUpTx<T>> {
+        Box::new(Self(self.0.clone()))
+    }
+}
+
+/// A weak way to an outlet for transactions, its payload erased.
+pub(crate) struct OutletPort<A: Actor, const P: usize>(pub(crate) WeakAddr<A>);
+/// A weak way to an inlet for transactions, its payload erased.
+pub(crate) struct InletPort<A: Actor, const P: usize>(pub(crate) WeakAddr<A>);
+/// A weak way to a component.
+pub(crate) struct ManagePort<A: Actor>(pub(crate) WeakAddr<A>);
+
+impl<A, const P: usize> OutletHandle for OutletPort<A, P>
+where
+    A: HasOutlet<P>,
+{
+    fn detach(&self, link: LinkId) -> oneshot::Receiver<Option<Count>> {
+        let (tx, rx) = oneshot::channel();
+        if let Some(addr) = self.0.upgrade() {
+            addr.do_send(ToOutlet::<A::Item, P>(OutletMsg::Detach(link, Some(tx))));
+        }
+        rx
+    }
+}
+
+impl<A, const P: usize> InletHandle for InletPort<A, P>
+where
+    A: HasInlet<P>,
+{
+    fn hold(&self) -> Option<Box<dyn Any + Send>> {
+        self.0.upgrade().map(|addr| Box::new(addr) as Box<dyn Any + Send>)
+    }
+
+    fn close_at(&self, link: LinkId, at: Count) -> oneshot::Receiver<Option<Result<(), Violation>>> {
+        let (tx, rx) = oneshot::channel();
+        if let Some(addr) = self.0.upgrade() {
+            let close = Box::new(CloseAt { link, at, reply: Some(tx) });
+            addr.do_send(ToInlet::<A::Item, P>(InletMsg::CloseAt(close)));
+        }
+        rx
+    }
+}
+
+impl<A: Component> ManageHandle for ManagePort<A> {
+    fn abort(&self, cause: &Arc<Cause>) {
+        self.send(ManageMsg::Abort(cause.clone()));
+    }
+
+    fn drain(&self) {
+        self.send(ManageMsg::Drain);
+    }
+
+    fn stop(&self) {
+        self.send(ManageMsg::Stop);
+    }
+
+    fn is_alive(&self) -> bool {
+        self.0.upgrade().is_some_and(|addr| addr.connected())
+    }
+}
+
+impl<A: Component> ManagePort<A> {
+    fn send(&self, msg: ManageMsg) {
+        if let Some(addr) = self.0.upgrade() {
+            addr.do_send(Manage(msg));
+        }
+    }
+}
+
+macro_rules! named_debug {
+    ($(($($g:tt)*) $t:ty, $name:literal;)*) => {$(
+        impl<$($g)*> fmt::Debug for $t {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str($name)
+            }
+        }
+    )*};
+}
+named_debug! {
+    (A: Actor, const P: usize) OutletPort<A, P>, "OutletPort";
+    (A: Actor, const P: usize) InletPort<A, P>, "InletPort";
+    (A: Actor) ManagePort<A>, "ManagePort";
+    (T) InletRef<T>, "InletRef";
+    (T) OutletRef<T>, "OutletRef";
+    (T) PairRef<T>, "PairRef";
+}
+
+/// A reference to an inlet that takes items of `T`, whichever actor owns it. Holds the actor.
+pub struct InletRef<T>(pub(crate) Box<dyn DownTx<T>>);
+
+/// A reference to an outlet that sends items of `T`, whichever actor owns it. Holds the actor.
+pub struct OutletRef<T>(pub(crate) Box<dyn UpTx<T>>);
+
+/// The two ports of one two-way component: each is the other's reverse.
+pub struct PairRef<T = Bytes> {
+    /// Data goes in here: it is written to the other side.
+    pub inlet: InletRef<T>,
+    /// Data comes out here: it was read from the other side.
+    pub outlet: OutletRef<T>,
+}
+
+impl<T> Clone for InletRef<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.boxed())
+    }
+}
+
+impl<T> Clone for OutletRef<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.boxed())
+    }
+}
+
+impl<T> Clone for PairRef<T> {
+    fn clone(&self) -> Self {
+        Self { inlet: self.inlet.clone(), outlet: self.outlet.clone() }
+    }
+}
+
+/// The ports of a component by its address.
+pub trait AddrExt<A: Component> {
+    /// Inlet number 0.
+    fn inlet(&self) -> InletRef<<A as HasInlet<0>>::Item>
+    where
+        A: HasInlet<0>,
+    {
+        self.inlet_at::<0>()
+    }
+
+    /// Inlet number `P`, counted in the order in which `wire!` names them.
+    fn inlet_at<const P: usize>(&self) -> InletRef<<A as HasInlet<P>>::Item>
+    where
+        A: HasInlet<P>;
+
+    /// Outlet number 0.
+    fn outlet(&self) -> OutletRef<<A as HasOutlet<0>>::Item>
+    where
+        A: HasOutlet<0>,
+    {
+        self.outlet_at::<0>()
+    }
+
+    /// Outlet number `P`, counted in the order in which `wire!` names them.
+    fn outlet_at<const P: usize>(&self) -> OutletRef<<A as HasOutlet<P>>::Item>
+    where
+        A: HasOutlet<P>;
+
+    /// Inlet and outlet number 0 of a two-way component.
+    fn pair<T>(&self) -> PairRef<T>
+    where
+        A: HasInlet<0, Item = T> + HasOutlet<0, Item = T>,
+    {
+        PairRef { inlet: self.inlet_at::<0>(), outlet: self.outlet_at::<0>() }
+    }
+}
+
+impl<A: Component> AddrExt<A> for Addr<A> {
+    fn inlet_at<const P: usize>(&self) -> InletRef<<A as HasInlet<P>>::Item>
+    where
+        A: HasInlet<P>,
+    {
+        InletRef(Box::new(Port::<_, P>(self.clone())))
+    }
+
+    fn outlet_at<const P: usize>(&self) -> OutletRef<<A as HasOutlet<P>>::Item>
+    where
+        A: HasOutlet<P>,
+    {
+        OutletRef(Box::new(Port::<_, P>(self.clone())))
+    }
+}

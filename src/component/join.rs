@@ -1,0 +1,35 @@
+//! Joining two components without a supervisor's round trip: for a factory that has just made both.
+//!
+//! ```text
+//!   factory ──Reserve──▶ producer          both messages leave at once and in this order, so the
+//!           ──Attach───▶ consumer          consumer's first grant finds the producer reserved
+//!           producer ◀──CanProduce── consumer
+//! ```
+//!
+//! A side that refuses (attached already, or over) sets the link's cell, and the other side is aborted with that cause. A
+//! caller that wants an answer, or two components left as they were, uses a supervisor's attach.
+
+use super::address::{InletRef, OutletRef, PairRef};
+use super::link::{Link, Observer};
+use super::message::{AttachInlet, InletMsg, OutletMsg, ReserveOutlet};
+use crate::proto::link::Payload;
+use std::sync::Arc;
+
+/// Joins an outlet to an inlet at once; `observer`, usually a supervisor's, is told and not asked.
+pub fn join<T: Payload>(outlet: &OutletRef<T>, inlet: &InletRef<T>, observer: Option<Arc<dyn Observer>>) -> Arc<Link> {
+    let link = Link::new(observer);
+    let reserve = ReserveOutlet { link: link.clone(), consumer: inlet.0.boxed(), reply: None };
+    outlet.0.send(OutletMsg::Reserve(Box::new(reserve)));
+    let attach = AttachInlet { link: link.clone(), producer: outlet.0.weak(), reply: None, handled: false };
+    inlet.0.send(InletMsg::Attach(Box::new(attach)));
+    link
+}
+
+/// Joins two two-way components in both directions: what `a` reads goes to `b`, and what `b` reads goes to `a`.
+pub fn join_pair<T: Payload>(
+    a: &PairRef<T>,
+    b: &PairRef<T>,
+    observer: Option<Arc<dyn Observer>>,
+) -> (Arc<Link>, Arc<Link>) {
+    (join(&a.outlet, &b.inlet, observer.clone()), join(&b.outlet, &a.inlet, observer))
+}

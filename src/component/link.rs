@@ -1,0 +1,237 @@
+//! `Link`: one attachment as the actor layer and its observers see it: the shared cell, the times, the observer.
+
+use super::census::Counted;
+use super::control::{ASK_TIMEOUT, Asking, Control, Envelope};
+use super::identity::ComponentInfo;
+use super::message::{InletHandle, OutletHandle};
+use crate::proto::link::{LinkCell, LinkId, Side, Terminal};
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// At most 64 questions are outstanding on a link; a further asker waits (rule X1).
+pub const MAX_ASKS: usize = 64;
+
+/// One attachment, shared by both ends and by whoever observes it.
+pub struct Link {
+    cell: Arc<LinkCell>,
+    times: Times,
+    observer: Option<Arc<dyn Observer>>,
+    asks: Arc<Semaphore>,
+    _counted: Counted,
+}
+
+impl Link {
+    /// A new attachment, told to `observer` as it goes on.
+    pub fn new(observer: Option<Arc<dyn Observer>>) -> Arc<Self> {
+        Arc::new(Self {
+            cell: LinkCell::new(),
+            times: Times::default(),
+            observer,
+            asks: Arc::new(Semaphore::new(MAX_ASKS)),
+            _counted: Counted::link(),
+        })
+    }
+
+    /// Its process-wide name.
+    pub fn id(&self) -> LinkId {
+        self.cell.id()
+    }
+
+    /// The counters and the cause.
+    pub fn cell(&self) -> &Arc<LinkCell> {
+        &self.cell
+    }
+
+    /// How long the outlet has waited, and for what.
+    pub fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// Asks along the link: at once if there is room (rule X1), else as soon as there is.
+    pub(crate) fn ask<M: Control>(
+        &self,
+        message: M,
+        send: impl FnOnce(LinkId, Envelope) + Send + 'static,
+    ) -> Asking<M::Reply> {
+        let (envelope, answer) = Envelope::new(message);
+        let waits = self.send_with_room(envelope, send);
+        Asking::new(
+            async {
+                if let Some(waits) = waits {
+                    waits.await
+                }
+            },
+            answer,
+            ASK_TIMEOUT,
+        )
+    }
+
+    /// The same for what needs no answer.
+    pub(crate) fn tell<M: Control>(&self, message: M, send: impl FnOnce(LinkId, Envelope) + Send + 'static) {
+        let (envelope, _) = Envelope::new(message);
+        if let Some(waits) = self.send_with_room(envelope, send) {
+            actix_rt::spawn(waits);
+        }
+    }
+
+    /// Sends if there is room; else gives the future that does so later.
+    pub(crate) fn send_with_room(
+        &self,
+        mut envelope: Envelope,
+        send: impl FnOnce(LinkId, Envelope) + Send + 'static,
+    ) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let (id, asks) = (self.id(), self.asks.clone());
+        match asks.clone().try_acquire_owned() {
+            Ok(room) => {
+                envelope.take_room(room);
+                send(id, envelope);
+                None
+            }
+            Err(_) => Some(async move {
+                if let Ok(room) = asks.acquire_owned().await {
+                    envelope.take_room(room);
+                    send(id, envelope);
+                }
+            }),
+        }
+    }
+
+    pub(crate) fn note(&self, note: impl FnOnce() -> Note) {
+        if let Some(observer) = &self.observer {
+            observer.note(note());
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("cell", &self.cell).finish_non_exhaustive()
+    }
+}
+
+/// What an observer of links is told, in the order in which it happens at each end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Note {
+    /// An outlet was reserved for the link.
+    Reserved {
+        /// The attachment.
+        link: Arc<Link>,
+        /// Whose outlet it is.
+        component: ComponentHandle,
+        /// A weak way to it.
+        outlet: Box<dyn OutletHandle>,
+    },
+    /// An inlet was attached to the link.
+    Attached {
+        /// The attachment.
+        link: Arc<Link>,
+        /// Whose inlet it is.
+        component: ComponentHandle,
+        /// A weak way to it.
+        inlet: Box<dyn InletHandle>,
+    },
+    /// The attachment is over at one end.
+    Over {
+        /// The attachment.
+        link: LinkId,
+        /// Which end.
+        side: Side,
+        /// How.
+        terminal: Terminal,
+    },
+}
+
+/// Told of what happens on links. Called from inside the actors' turns, and from `Drop`: it must not block or panic.
+pub trait Observer: Send + Sync {
+    /// Something happened.
+    fn note(&self, note: Note);
+}
+
+/// Who a component is, and a weak way to it.
+#[derive(Debug)]
+pub struct ComponentHandle {
+    /// Who.
+    pub info: Arc<ComponentInfo>,
+    /// A weak way to its actor.
+    pub manage: Box<dyn super::message::ManageHandle>,
+}
+
+/// What an outlet is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Nothing: it is sending, or not attached.
+    No,
+    /// It has credit and no data.
+    ForData,
+    /// It has data and no credit.
+    ForCredit,
+}
+
+/// How long the outlet of a link has been starved (credit, no data) and blocked (data, no credit). Written by the outlet at
+/// changes of state only; one clock reading each.
+#[derive(Debug, Default)]
+pub struct Times {
+    waiting: AtomicU8,
+    since: AtomicU64,
+    starved: AtomicU64,
+    blocked: AtomicU64,
+}
+
+impl Times {
+    pub(crate) fn set(&self, waiting: Waiting) {
+        let was = self.waiting.load(Relaxed);
+        if was == waiting as u8 {
+            return;
+        }
+        let now = now_nanos();
+        self.credit_to(was, now.saturating_sub(self.since.load(Relaxed)));
+        self.since.store(now, Relaxed);
+        self.waiting.store(waiting as u8, Relaxed);
+    }
+
+    fn credit_to(&self, was: u8, nanos: u64) {
+        let total = match was {
+            1 => &self.starved,
+            2 => &self.blocked,
+            _ => return,
+        };
+        total.store(total.load(Relaxed) + nanos, Relaxed);
+    }
+
+    /// What the outlet is waiting for now.
+    pub fn waiting(&self) -> Waiting {
+        match self.waiting.load(Relaxed) {
+            1 => Waiting::ForData,
+            2 => Waiting::ForCredit,
+            _ => Waiting::No,
+        }
+    }
+
+    /// Time spent with credit and without data, the present wait included.
+    pub fn starved(&self) -> Duration {
+        self.total(&self.starved, Waiting::ForData)
+    }
+
+    /// Time spent with data and without credit, the present wait included.
+    pub fn blocked(&self) -> Duration {
+        self.total(&self.blocked, Waiting::ForCredit)
+    }
+
+    fn total(&self, ended: &AtomicU64, state: Waiting) -> Duration {
+        let mut nanos = ended.load(Relaxed);
+        if self.waiting() == state {
+            nanos += now_nanos().saturating_sub(self.since.load(Relaxed));
+        }
+        Duration::from_nanos(nanos)
+    }
+}
+
+/// Nanoseconds since the first use in this process: an `Instant` that fits an atomic.
+fn now_nanos() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,233 @@
+//! The actix messages around a port, and the events that a component's hooks receive.
+//!
+//! One message type per direction and port number: a blanket `impl Handler` for all payloads is impossible (E0210), and
+//! two ports of one payload need two types (E0119). [`wire!`](crate::wire) numbers them.
+
+use super::address::{DownTx, WeakUpTx};
+use super::control::Envelope;
+use super::link::Link;
+use crate::component::ComponentInfo;
+use crate::component::link::ComponentHandle;
+use crate::proto::link::{AttachError, Cause, Count, Down, LinkId, Origin, Reason, Up, Violation};
+use actix::Message;
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A message for inlet number `P`. Sent by outlets and by transactions; not made by users.
+#[derive(Debug)]
+pub struct ToInlet<T: 'static, const P: usize>(pub(crate) InletMsg<T>);
+
+impl<T: 'static, const P: usize> Message for ToInlet<T, P> {
+    type Result = ();
+}
+
+/// A message for outlet number `P`. Sent by inlets and by transactions; not made by users.
+#[derive(Debug)]
+pub struct ToOutlet<T: 'static, const P: usize>(pub(crate) OutletMsg<T>);
+
+impl<T: 'static, const P: usize> Message for ToOutlet<T, P> {
+    type Result = ();
+}
+
+/// What comes to an inlet.
+pub(crate) enum InletMsg<T> {
+    /// Along the link.
+    Down(Down<T>),
+    /// The last message of an attachment, with the sender's hold on the receiver (see the module's ownership rules).
+    Last(Down<T>, Box<dyn DownTx<T>>),
+    /// A control message that travels with the data.
+    Control(LinkId, Envelope),
+    /// Join this inlet to a link.
+    Attach(Box<AttachInlet<T>>),
+    /// The producer stopped there.
+    CloseAt(Box<CloseAt>),
+}
+
+/// What comes to an outlet.
+pub(crate) enum OutletMsg<T> {
+    /// Along the link.
+    Up(Up),
+    /// A control message that travels against the data.
+    Control(LinkId, Envelope),
+    /// Learn a link.
+    Reserve(Box<ReserveOutlet<T>>),
+    /// Forget a reservation: the consumer refused.
+    Release(LinkId),
+    /// Stop at a definite position.
+    Detach(LinkId, Reply<Option<Count>>),
+}
+
+impl<T> fmt::Debug for InletMsg<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Down(_) => "Down",
+            Self::Last(..) => "Last",
+            Self::Control(..) => "Control",
+            Self::Attach(_) => "Attach",
+            Self::CloseAt(_) => "CloseAt",
+        })
+    }
+}
+
+impl<T> fmt::Debug for OutletMsg<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up(_) => "Up",
+            Self::Control(..) => "Control",
+            Self::Reserve(_) => "Reserve",
+            Self::Release(_) => "Release",
+            Self::Detach(..) => "Detach",
+        })
+    }
+}
+
+/// Where an answer goes. Dropped unanswered, the asker sees `None` from [`reply`]'s receiver: the component is gone.
+pub(crate) type Reply<R> = Option<oneshot::Sender<R>>;
+
+/// Answers, if anybody waits.
+pub(crate) fn reply<R>(to: Reply<R>, answer: R) {
+    if let Some(to) = to {
+        let _ = to.send(answer);
+    }
+}
+
+/// First step of an attachment.
+pub(crate) struct ReserveOutlet<T> {
+    pub(crate) link: Arc<Link>,
+    pub(crate) consumer: Box<dyn DownTx<T>>,
+    pub(crate) reply: Reply<Result<Arc<ComponentInfo>, AttachError>>,
+}
+
+impl<T> ReserveOutlet<T> {
+    /// The producer does not take the link. Without an asker who would take the reservation back, the consumer is
+    /// told through the cell.
+    pub(crate) fn refuse(self, error: AttachError) {
+        if self.reply.is_some() {
+            return reply(self.reply, Err(error));
+        }
+        let cause = Cause::new(Reason::failed(error), Origin::default().on(self.link.id()));
+        self.link.cell().set_cause(cause);
+        let down = Down::Abort { link: self.link.id() };
+        let hold = self.consumer.boxed();
+        self.consumer.send(InletMsg::Last(down, hold));
+    }
+}
+
+/// Second step of an attachment. Carries the guard: dropped unhandled (a dead mailbox), it tells the producer (rule A3).
+pub(crate) struct AttachInlet<T> {
+    pub(crate) link: Arc<Link>,
+    pub(crate) producer: Box<dyn WeakUpTx<T>>,
+    pub(crate) reply: Reply<Result<Arc<ComponentInfo>, AttachError>>,
+    pub(crate) handled: bool,
+}
+
+impl<T> AttachInlet<T> {
+    /// The consumer does not take the link; the same as [`ReserveOutlet::refuse`], towards the producer.
+    pub(crate) fn refuse(&mut self, error: AttachError) {
+        self.handled = true;
+        if self.reply.is_some() {
+            return reply(self.reply.take(), Err(error));
+        }
+        self.break_off(Reason::failed(error));
+    }
+
+    fn break_off(&self, reason: Reason) {
+        self.link.cell().set_cause(Cause::new(reason, Origin::default().on(self.link.id())));
+        self.producer.send(OutletMsg::Up(Up::Abort { link: self.link.id() }));
+    }
+}
+
+impl<T> Drop for AttachInlet<T> {
+    fn drop(&mut self) {
+        if !self.handled {
+            self.break_off(Reason::ComponentGone);
+        }
+    }
+}
+
+/// Second step of a detach.
+pub(crate) struct CloseAt {
+    pub(crate) link: LinkId,
+    pub(crate) at: Count,
+    pub(crate) reply: Reply<Option<Result<(), Violation>>>,
+}
+
+/// A message for a component as a whole.
+#[derive(Debug)]
+pub struct Manage(pub(crate) ManageMsg);
+
+impl Message for Manage {
+    type Result = ();
+}
+
+#[derive(Debug)]
+pub(crate) enum ManageMsg {
+    /// Abort all ports with this cause.
+    Abort(Arc<Cause>),
+    /// Produce no more, and end.
+    Drain,
+    /// Stop the actor, whatever it does.
+    Stop,
+}
+
+/// A weak, erased way to a component.
+pub trait ManageHandle: Send + Sync + fmt::Debug {
+    /// Abort all its ports; its aborted hook runs once.
+    fn abort(&self, cause: &Arc<Cause>);
+    /// Produce no more, and end.
+    fn drain(&self);
+    /// Stop the actor.
+    fn stop(&self);
+    /// True while its actor takes messages.
+    fn is_alive(&self) -> bool;
+}
+
+/// A weak, erased way to an outlet, for transactions.
+pub trait OutletHandle: Send + Sync + fmt::Debug {
+    /// First step of a detach: the position at which the producer stopped; `None` if the link is not attached there or
+    /// the component is gone.
+    fn detach(&self, link: LinkId) -> oneshot::Receiver<Option<Count>>;
+}
+
+/// A weak, erased way to an inlet, for transactions.
+pub trait InletHandle: Send + Sync + fmt::Debug {
+    /// A hold on the actor, so that it lasts through a transaction.
+    fn hold(&self) -> Option<Box<dyn std::any::Any + Send>>;
+    /// Second step of a detach.
+    fn close_at(&self, link: LinkId, at: Count) -> oneshot::Receiver<Option<Result<(), Violation>>>;
+}
+
+/// What the hook of an inlet is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum InletEvent<T> {
+    /// A producer was attached.
+    Attached,
+    /// An item, in order.
+    Item(T),
+    /// No more items come.
+    End {
+        /// True if the data is complete (rule E1).
+        clean: bool,
+    },
+    /// The producer was detached; nothing was lost. Another may be attached.
+    Detached,
+}
+
+/// What the hook of an outlet is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutletEvent {
+    /// A consumer was attached and has granted for the first time.
+    Attached,
+    /// The consumer granted more.
+    Credit,
+    /// The consumer was detached. Another may be attached.
+    Detached,
+}
+
+/// Who a component is, for the notes to observers.
+pub(crate) fn handle_of(info: &Arc<ComponentInfo>, manage: Box<dyn ManageHandle>) -> ComponentHandle {
+    ComponentHandle { info: info.clone(), manage }
+}

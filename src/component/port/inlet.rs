@@ -1,0 +1,353 @@
+//! The inlet as an actor owns it.
+
+use super::{AnyPort, Owner};
+use crate::component::ComponentInfo;
+use crate::component::address::WeakUpTx;
+use crate::component::control::{Asking, ConsumerAttached, Control, Envelope};
+use crate::component::link::{Link, Note};
+use crate::component::message::{AttachInlet, CloseAt, InletEvent, InletHandle, InletMsg, OutletMsg, handle_of, reply};
+use crate::proto::link::Inlet as Core;
+use crate::proto::link::{
+    Cause, Count, Credit, Down, Forms, InletEffect, InletPhase, LinkId, LinkState, Payload, Reason, Received, Side,
+    Terminal, Up, Window,
+};
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+/// Who says that an item is finished with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Release {
+    /// It is when the hook has it.
+    AtOnce,
+    /// The owner does, by [`Inlet::release`].
+    ByOwner,
+}
+
+/// The consuming port of a component: owned by value as a field of the actor, named in [`wire!`](crate::wire).
+///
+/// Three ways to grant, chosen when it is made:
+///
+/// * [`new`](Self::new), and `default()`: an item counts as finished with once the hook has it;
+/// * [`holding`](Self::holding): the owner says by [`release`](Self::release) what it has finished with;
+/// * [`manual`](Self::manual): only what the owner [`grant`](Self::grant)s.
+///
+/// Grants leave at the end of the actor's turn (rule F1). Dropping an inlet that is attached, or that still holds items,
+/// aborts the link (rule A3).
+pub struct Inlet<T: Payload> {
+    core: Core<T>,
+    release: Release,
+    owner: Option<Arc<Owner>>,
+    link: Option<Arc<Link>>,
+    peer: Option<Box<dyn WeakUpTx<T>>>,
+    /// A hold on the own actor while items are held.
+    hold: Option<Box<dyn Any + Send>>,
+    early: Option<Arc<Cause>>,
+}
+
+impl<T: Payload> Default for Inlet<T> {
+    fn default() -> Self {
+        Self::new(Window::default())
+    }
+}
+
+impl<T: Payload> Inlet<T> {
+    /// An inlet that keeps this window, for a hook that finishes with an item at once.
+    pub fn new(window: Window) -> Self {
+        Self::with(Core::new(window), Release::AtOnce)
+    }
+
+    /// An inlet that keeps this window, for an owner that holds items and [`release`](Self::release)s them.
+    pub fn holding(window: Window) -> Self {
+        Self::with(Core::new(window), Release::ByOwner)
+    }
+
+    /// An inlet that grants only what its owner [`grant`](Self::grant)s.
+    pub fn manual() -> Self {
+        Self::with(Core::manual(), Release::AtOnce)
+    }
+
+    fn with(core: Core<T>, release: Release) -> Self {
+        Self { core, release, owner: None, link: None, peer: None, hold: None, early: None }
+    }
+
+    /// Allows `credit` beyond what was accepted so far. For a [`manual`](Self::manual) inlet.
+    pub fn grant(&mut self, credit: Credit) {
+        self.core.grant(credit);
+        self.after();
+    }
+
+    /// The owner has finished with `quantity` units in `messages` items. For a [`holding`](Self::holding) inlet.
+    pub fn release(&mut self, quantity: u64, messages: u64) {
+        self.core.release(quantity, messages);
+        self.after();
+    }
+
+    /// The owner has finished with everything that it holds.
+    pub fn release_all(&mut self) {
+        self.core.release_all();
+        self.after();
+    }
+
+    /// Sets the window. A smaller one takes effect as items are released; [`Window::CLOSED`] is a closed gate.
+    pub fn set_window(&mut self, window: Window) {
+        self.core.set_window(window);
+        self.after();
+    }
+
+    /// Declares in which forms the owner takes bytes. Counts from the next attachment on.
+    pub fn set_forms(&mut self, forms: Forms) {
+        self.core.set_forms(forms);
+    }
+
+    /// Breaks the link off: the component and all that depends on it are aborted with this reason.
+    pub fn abort(&mut self, reason: Reason) {
+        let cause = match &self.owner {
+            Some(owner) => owner.info.blame(reason),
+            None => ComponentInfo::new("not started", false).blame(reason),
+        };
+        self.abort_with(&cause);
+    }
+
+    /// What was accepted and not released.
+    pub fn held(&self) -> Count {
+        self.core.held()
+    }
+
+    /// What was accepted on the current attachment.
+    pub fn accepted(&self) -> Count {
+        self.core.accepted()
+    }
+
+    /// True while a producer is attached and its end has not come.
+    pub fn is_open(&self) -> bool {
+        self.core.phase() == InletPhase::Open
+    }
+
+    /// Asks the producer's chain, and waits for the answer at most [`ASK_TIMEOUT`](crate::component::control::ASK_TIMEOUT). Spawn the future; never use `ctx.wait`.
+    pub fn ask<M: Control>(&self, message: M) -> Asking<M::Reply> {
+        match (&self.link, &self.peer) {
+            (Some(link), Some(peer)) => link.ask(message, self.sender(&**peer)),
+            _ => Asking::missing(),
+        }
+    }
+
+    /// Tells the producer's chain, and waits for nothing.
+    pub fn tell<M: Control<Reply = ()>>(&self, message: M) {
+        if let (Some(link), Some(peer)) = (&self.link, &self.peer) {
+            link.tell(message, self.sender(&**peer));
+        }
+    }
+
+    fn sender(&self, peer: &dyn WeakUpTx<T>) -> impl FnOnce(LinkId, Envelope) + Send + 'static + use<T> {
+        let peer = peer.boxed();
+        move |link, envelope| {
+            peer.send(OutletMsg::Control(link, envelope));
+        }
+    }
+
+    // ---- what the driver calls
+
+    /// Handles a message; returns what the hook has to hear.
+    pub(crate) fn receive(
+        &mut self,
+        msg: InletMsg<T>,
+        handle: impl FnOnce() -> Box<dyn InletHandle>,
+    ) -> Option<InletEvent<T>> {
+        match msg {
+            InletMsg::Down(down) => self.down(down),
+            // the hold is dropped once the message is handled
+            InletMsg::Last(down, _hold) => self.down(down),
+            InletMsg::Attach(attach) => self.attach(*attach, handle),
+            InletMsg::CloseAt(close) => self.close_at(*close),
+            InletMsg::Control(..) => unreachable!("the driver handles control messages"),
+        }
+    }
+
+    fn down(&mut self, down: Down<T>) -> Option<InletEvent<T>> {
+        let received = match down {
+            Down::Consume { link, item } => self.core.handle_consume(link, item),
+            Down::End { link, clean } => self.core.handle_end(link, clean),
+            Down::Abort { link } => {
+                self.core.handle_abort(link);
+                Received::Nothing
+            }
+        };
+        let event = match received {
+            Received::Item(item) => {
+                if self.release == Release::AtOnce {
+                    self.core.release_all();
+                }
+                Some(InletEvent::Item(item))
+            }
+            Received::End { clean } => Some(InletEvent::End { clean }),
+            Received::Nothing => None,
+        };
+        self.run();
+        event
+    }
+
+    fn attach(
+        &mut self,
+        mut attach: AttachInlet<T>,
+        handle: impl FnOnce() -> Box<dyn InletHandle>,
+    ) -> Option<InletEvent<T>> {
+        if let Err(error) = self.core.attach(attach.link.cell().clone()) {
+            attach.refuse(error);
+            return None;
+        }
+        attach.handled = true;
+        let owner = self.owner.as_ref()?;
+        let link = &attach.link;
+        link.note(|| {
+            let component = handle_of(&owner.info, owner.home.boxed_manage());
+            Note::Attached { link: link.clone(), component, inlet: handle() }
+        });
+        reply(attach.reply.take(), Ok(owner.info.clone()));
+        self.peer = Some(attach.producer.boxed());
+        self.link = Some(link.clone());
+        self.run();
+        self.is_open().then_some(InletEvent::Attached)
+    }
+
+    fn close_at(&mut self, close: CloseAt) -> Option<InletEvent<T>> {
+        let verdict = self.core.close_at(close.link, close.at);
+        self.run();
+        let event = matches!(verdict, Some(Ok(()))).then_some(InletEvent::Detached);
+        reply(close.reply, verdict);
+        event
+    }
+
+    /// After a change by the owner: what cannot wait at once, grants at the end of the turn or, outside one, now.
+    fn after(&mut self) {
+        self.run();
+        if self.owner.as_ref().is_none_or(|owner| !owner.is_in_turn()) {
+            self.send_grants();
+        }
+    }
+
+    /// Does what cannot wait for the end of the turn.
+    fn run(&mut self) {
+        while let Some(effect) = self.core.poll_urgent() {
+            match effect {
+                InletEffect::Send(up) => self.send(up),
+                InletEffect::Over(terminal) => self.over(terminal),
+            }
+        }
+        let wanted = self.core.has_work();
+        if wanted != self.hold.is_some() {
+            self.hold = match wanted {
+                true => self.owner.as_ref().and_then(|owner| owner.home.hold()),
+                false => None,
+            };
+        }
+    }
+
+    fn send(&self, up: Up) {
+        if let Some(peer) = &self.peer {
+            peer.send(OutletMsg::Up(up));
+        }
+    }
+
+    fn over(&mut self, terminal: Terminal) {
+        if let Some(link) = &self.link {
+            link.note(|| Note::Over { link: link.id(), side: Side::Consumer, terminal: terminal.clone() });
+        }
+        match terminal {
+            Terminal::Detached { .. } => self.link = None,
+            Terminal::Ended { .. } => {}
+            Terminal::Aborted(cause) => match &self.owner {
+                Some(owner) => owner.port_broken(&cause),
+                None => self.early = Some(cause),
+            },
+        }
+        self.peer = None;
+    }
+}
+
+impl<T: Payload> AnyPort for Inlet<T> {
+    fn is_inlet(&self) -> bool {
+        true
+    }
+
+    fn is_over(&self) -> bool {
+        self.core.is_over()
+    }
+
+    fn is_attached(&self) -> bool {
+        self.peer.is_some()
+    }
+
+    fn owner(&self) -> Option<&Arc<Owner>> {
+        self.owner.as_ref()
+    }
+
+    fn adopt(&mut self, owner: &Arc<Owner>) {
+        self.owner = Some(owner.clone());
+        if let Some(cause) = self.early.take() {
+            owner.port_broken(&cause);
+        }
+    }
+
+    fn abort_with(&mut self, cause: &Arc<Cause>) {
+        self.core.abort(cause.clone());
+        self.run();
+    }
+
+    fn send_grants(&mut self) {
+        let greeted = self.core.limit();
+        let mut first = false;
+        while let Some(InletEffect::Send(up)) = self.core.poll_grant() {
+            first |= greeted == crate::proto::link::Limit::ZERO;
+            self.send(up);
+        }
+        if first
+            && let Some(owner) = &self.owner
+            && self.core.accepted().is_zero()
+        {
+            self.tell(ConsumerAttached { consumer: owner.info.clone() });
+        }
+    }
+
+    fn is_grant_due(&self) -> bool {
+        self.core.is_grant_due()
+    }
+
+    fn drain(&mut self) {}
+
+    fn link(&self) -> Option<&Arc<Link>> {
+        self.link.as_ref().filter(|_| self.peer.is_some())
+    }
+
+    fn pass(&mut self, envelope: Envelope) -> Result<(), Envelope> {
+        let (Some(link), Some(peer)) = (&self.link, &self.peer) else { return Err(envelope) };
+        if let Some(waits) = link.send_with_room(envelope, self.sender(&**peer)) {
+            actix_rt::spawn(waits);
+        }
+        Ok(())
+    }
+}
+
+impl<T: Payload> Drop for Inlet<T> {
+    fn drop(&mut self) {
+        // A3; nothing once all was finished with
+        if let Some(owner) = self.owner.clone()
+            && self.link.is_some()
+            && !self.core.is_over()
+        {
+            self.abort_with(&owner.drop_cause());
+        }
+    }
+}
+
+impl<T: Payload> fmt::Debug for Inlet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.core.cell().map_or(LinkState::New, |cell| cell.inlet_state());
+        f.debug_struct("Inlet")
+            .field("phase", &self.core.phase())
+            .field("state", &state)
+            .field("accepted", &self.core.accepted())
+            .field("held", &self.core.held())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,139 @@
+//! Ports as an actor owns them: the sans-IO port plus the way to the other side. The only code that sends on a link.
+//!
+//! Dropping a port that is attached aborts its link with `ComponentGone`, or `Panicked` while unwinding, and tells the
+//! other side: so a component that stops, panics or whose arbiter stops is noticed (rule A3). `Drop` sets the cell and
+//! sends; it never spawns, blocks or panics.
+
+mod inlet;
+mod outlet;
+
+pub use inlet::Inlet;
+pub(crate) use outlet::Heard;
+pub use outlet::Outlet;
+
+use super::census::Counted;
+use super::control::Envelope;
+use super::identity::ComponentInfo;
+use super::link::Link;
+use super::message::ManageHandle;
+use crate::proto::link::{Cause, Reason};
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+/// What the ports of one component share. Held by the ports alone, so it is gone when they are.
+pub struct Owner {
+    pub(crate) info: Arc<ComponentInfo>,
+    pub(crate) home: Box<dyn Home>,
+    /// The first cause that one of the ports met.
+    broken: OnceLock<Arc<Cause>>,
+    /// A handler of the component runs: grants wait for the end of the turn (rule F1).
+    in_turn: AtomicBool,
+    /// The end of the turn has been asked for.
+    turn_end_asked: AtomicBool,
+    _counted: Counted,
+}
+
+impl Owner {
+    pub(crate) fn new(info: Arc<ComponentInfo>, home: Box<dyn Home>) -> Arc<Self> {
+        Arc::new(Self {
+            info,
+            home,
+            broken: OnceLock::new(),
+            in_turn: AtomicBool::new(false),
+            turn_end_asked: AtomicBool::new(false),
+            _counted: Counted::component(),
+        })
+    }
+
+    /// The first cause that one of the ports met, until the component was told.
+    pub(crate) fn untold(&self) -> Option<&Arc<Cause>> {
+        self.broken.get().filter(|_| self.info.cause().is_none())
+    }
+
+    /// A port was broken off. The component hears of it at the end of the handler that runs, or by a message if none does.
+    pub(crate) fn port_broken(&self, cause: &Arc<Cause>) {
+        if self.info.cause().is_none() && self.broken.set(cause.clone()).is_ok() {
+            self.home.manage().abort(cause);
+        }
+    }
+
+    pub(crate) fn enter_turn(&self) {
+        self.in_turn.store(true, Relaxed);
+    }
+
+    pub(crate) fn leave_turn(&self) {
+        self.in_turn.store(false, Relaxed);
+    }
+
+    fn is_in_turn(&self) -> bool {
+        self.in_turn.load(Relaxed)
+    }
+
+    /// True if the caller has to arrange for the end of the turn.
+    pub(crate) fn ask_turn_end(&self) -> bool {
+        !self.turn_end_asked.swap(true, Relaxed)
+    }
+
+    pub(crate) fn turn_ends(&self) {
+        self.turn_end_asked.store(false, Relaxed);
+    }
+
+    /// The cause for a port that is dropped: the component's own if it was told one.
+    fn drop_cause(&self) -> Arc<Cause> {
+        if let Some(cause) = self.info.cause() {
+            return cause.clone();
+        }
+        let reason = match std::thread::panicking() {
+            true => Reason::Panicked("outside a hook".into()),
+            false => Reason::ComponentGone,
+        };
+        let cause = self.info.blame(reason);
+        self.info.set_cause(&cause);
+        self.info.cause().cloned().unwrap_or(cause)
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Owner").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// A weak way to the actor that owns a port.
+pub(crate) trait Home: Send + Sync {
+    /// A hold on the actor while a port has something left to do.
+    fn hold(&self) -> Option<Box<dyn Any + Send>>;
+    /// The way to the component as a whole.
+    fn manage(&self) -> &dyn ManageHandle;
+    /// The same, to keep.
+    fn boxed_manage(&self) -> Box<dyn ManageHandle>;
+}
+
+/// What a port is to its component, its direction and payload erased. Implemented by [`Inlet`] and [`Outlet`].
+pub trait AnyPort {
+    /// True for an inlet.
+    fn is_inlet(&self) -> bool;
+    /// True if the port has ended or was aborted.
+    fn is_over(&self) -> bool;
+    /// True if the port is attached and data may flow.
+    fn is_attached(&self) -> bool;
+    /// The component that it belongs to, once it is known.
+    fn owner(&self) -> Option<&Arc<Owner>>;
+    /// Learns its component.
+    fn adopt(&mut self, owner: &Arc<Owner>);
+    /// Breaks the port off.
+    fn abort_with(&mut self, cause: &Arc<Cause>);
+    /// Sends grants that are due; nothing for an outlet.
+    fn send_grants(&mut self);
+    /// True if grants are due.
+    fn is_grant_due(&self) -> bool;
+    /// Ends an outlet that will not complete its data; nothing for an inlet.
+    fn drain(&mut self);
+    /// The link, if attached.
+    fn link(&self) -> Option<&Arc<Link>>;
+    /// Passes a control message on along the link, at once or as soon as the link has room. Back if the port is not
+    /// attached.
+    fn pass(&mut self, envelope: Envelope) -> Result<(), Envelope>;
+}

@@ -1,0 +1,362 @@
+//! The outlet as an actor owns it.
+
+use super::{AnyPort, Owner};
+use crate::component::ComponentInfo;
+use crate::component::address::DownTx;
+use crate::component::control::{Asking, Control, Envelope, ProducerAttached};
+use crate::component::link::{Link, Note, Waiting};
+use crate::component::message::{InletMsg, OutletHandle, OutletMsg, ReserveOutlet, handle_of, reply};
+use crate::proto::link::{
+    Cause, Count, Credit, Down, LateAbort, LinkId, OutletEffect, OutletPhase, Payload, PushError, Reason, Side,
+    Terminal, Up,
+};
+use crate::proto::link::{LinkState, Outlet as Core};
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+/// The producing port of a component: owned by value as a field of the actor, named in [`wire!`](crate::wire).
+///
+/// It holds one item at most that waits for credit. Dropping it while attached aborts the link (rule A3).
+pub struct Outlet<T: Payload> {
+    core: Core<T>,
+    owner: Option<Arc<Owner>>,
+    link: Option<Arc<Link>>,
+    peer: Option<Box<dyn DownTx<T>>>,
+    /// A hold on the own actor while something is left to send.
+    hold: Option<Box<dyn Any + Send>>,
+    keep: bool,
+    early: Option<Arc<Cause>>,
+}
+
+impl<T: Payload> Default for Outlet<T> {
+    fn default() -> Self {
+        Self { core: Core::new(), owner: None, link: None, peer: None, hold: None, keep: false, early: None }
+    }
+}
+
+impl<T: Payload> Outlet<T> {
+    /// Sends an item under credit; what does not fit is split off and waits inside, one item at most.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError::Full`] while an earlier item waits; [`PushError::Closed`] after an end or an abort. The item is
+    /// handed back either way.
+    pub fn push(&mut self, item: T) -> Result<(), PushError<T>> {
+        self.core.push(item)?;
+        self.run();
+        Ok(())
+    }
+
+    /// No more items come; `clean` says whether the data is complete (rule E1). What was pushed is sent first. Needs no
+    /// credit, and may be called before the outlet is attached. The first call counts.
+    pub fn end(&mut self, clean: bool) {
+        self.core.end(clean);
+        self.run();
+    }
+
+    /// Breaks the link off: the component and all that depends on it are aborted with this reason.
+    pub fn abort(&mut self, reason: Reason) {
+        let cause = self.cause(reason);
+        self.abort_with(&cause);
+    }
+
+    /// What may be pushed and is sent at once.
+    pub fn credit(&self) -> Credit {
+        self.core.credit()
+    }
+
+    /// True if [`push`](Self::push) would take any item now.
+    pub fn is_ready(&self) -> bool {
+        self.core.is_ready()
+    }
+
+    /// True while a consumer is attached and has granted at least once.
+    pub fn is_open(&self) -> bool {
+        self.core.phase() == OutletPhase::Open
+    }
+
+    /// True after an end or an abort.
+    pub fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+
+    /// True if an item or the end is still to be sent.
+    pub fn has_work(&self) -> bool {
+        self.core.has_work()
+    }
+
+    /// What was sent on the current attachment.
+    pub fn sent(&self) -> Count {
+        self.core.sent()
+    }
+
+    /// While `true`, the outlet holds its own actor, as it does by itself while something waits in it: for a component
+    /// that has work left of its own (design, ownership).
+    pub fn keep(&mut self, keep: bool) {
+        self.keep = keep;
+        self.sync();
+    }
+
+    /// Says what the owner waits for, for the link's times. An outlet in which something waits for credit says so by
+    /// itself.
+    pub fn waiting(&self, waiting: Waiting) {
+        if let Some(link) = &self.link {
+            link.times().set(waiting);
+        }
+    }
+
+    /// Asks the consumer's chain, and waits for the answer at most [`ASK_TIMEOUT`](crate::component::control::ASK_TIMEOUT). Spawn the future; never use `ctx.wait`.
+    pub fn ask<M: Control>(&self, message: M) -> Asking<M::Reply> {
+        match (&self.link, &self.peer) {
+            (Some(link), Some(peer)) => link.ask(message, self.sender(&**peer)),
+            _ => Asking::missing(),
+        }
+    }
+
+    /// Tells the consumer's chain, and waits for nothing.
+    pub fn tell<M: Control<Reply = ()>>(&self, message: M) {
+        if let (Some(link), Some(peer)) = (&self.link, &self.peer) {
+            link.tell(message, self.sender(&**peer));
+        }
+    }
+
+    fn sender(&self, peer: &dyn DownTx<T>) -> impl FnOnce(LinkId, Envelope) + Send + 'static + use<T> {
+        let peer = peer.boxed();
+        move |link, envelope| peer.send(InletMsg::Control(link, envelope))
+    }
+
+    // ---- what the driver calls
+
+    /// Handles a message; returns whether the hook has to hear of an attachment, of credit, or of a detachment.
+    pub(crate) fn receive(&mut self, msg: OutletMsg<T>, handle: impl FnOnce() -> Box<dyn OutletHandle>) -> Heard {
+        match msg {
+            OutletMsg::Up(Up::CanProduce { link, limit }) => {
+                let was_open = self.is_open();
+                let before = self.core.limit();
+                if !self.core.handle_can_produce(link, limit) {
+                    return Heard::Nothing;
+                }
+                self.run();
+                match was_open {
+                    false if self.is_open() || self.core.phase() == OutletPhase::Ended => {
+                        self.tell_attached();
+                        Heard::Attached
+                    }
+                    true if self.core.limit() != before => Heard::Credit,
+                    _ => Heard::Nothing,
+                }
+            }
+            OutletMsg::Up(Up::Abort { link }) => {
+                match self.core.handle_abort(link) {
+                    LateAbort::Live => self.run(),
+                    LateAbort::AfterEnd => self.late_abort(),
+                    LateAbort::Stale => {}
+                }
+                Heard::Nothing
+            }
+            OutletMsg::Reserve(reserve) => {
+                self.reserve(*reserve, handle);
+                Heard::Nothing
+            }
+            OutletMsg::Release(link) => {
+                if self.core.release(link) {
+                    self.part();
+                }
+                Heard::Nothing
+            }
+            OutletMsg::Detach(link, to) => {
+                let at = self.core.detach(link);
+                self.run();
+                reply(to, at);
+                if at.is_some() { Heard::Detached } else { Heard::Nothing }
+            }
+            OutletMsg::Control(..) => unreachable!("the driver handles control messages"),
+        }
+    }
+
+    fn reserve(&mut self, reserve: ReserveOutlet<T>, handle: impl FnOnce() -> Box<dyn OutletHandle>) {
+        if let Err(error) = self.core.reserve(reserve.link.cell().clone()) {
+            return reserve.refuse(error);
+        }
+        let Some(owner) = &self.owner else { return };
+        let ReserveOutlet { link, consumer, reply: to } = reserve;
+        link.note(|| {
+            let component = handle_of(&owner.info, owner.home.boxed_manage());
+            Note::Reserved { link: link.clone(), component, outlet: handle() }
+        });
+        reply(to, Ok(owner.info.clone()));
+        self.link = Some(link);
+        self.peer = Some(consumer);
+        self.run();
+    }
+
+    /// Sends what may be sent. The drain rule.
+    fn run(&mut self) {
+        while let Some(effect) = self.core.poll_effect() {
+            match effect {
+                OutletEffect::Send(down @ Down::Consume { .. }) => {
+                    if let Some(peer) = &self.peer {
+                        peer.send(InletMsg::Down(down));
+                    }
+                }
+                OutletEffect::Send(last) => {
+                    if let Some(peer) = self.peer.take() {
+                        let hold = peer.boxed();
+                        peer.send(InletMsg::Last(last, hold));
+                    }
+                }
+                OutletEffect::Over(terminal) => self.over(terminal),
+            }
+        }
+        self.sync();
+    }
+
+    fn over(&mut self, terminal: Terminal) {
+        if let Some(link) = &self.link {
+            link.times().set(Waiting::No);
+            link.note(|| Note::Over { link: link.id(), side: Side::Producer, terminal: terminal.clone() });
+        }
+        match terminal {
+            Terminal::Detached { .. } => self.part(),
+            Terminal::Ended { .. } => self.peer = None,
+            Terminal::Aborted(cause) => {
+                self.peer = None;
+                match &self.owner {
+                    Some(owner) => owner.port_broken(&cause),
+                    None => self.early = Some(cause),
+                }
+            }
+        }
+    }
+
+    /// The consumer aborted after our end: this port is over, but the component's other ports are not.
+    fn late_abort(&mut self) {
+        if let (Some(cause), Some(owner)) = (self.core.cell().and_then(|cell| cell.cause()), &self.owner) {
+            owner.port_broken(cause);
+        }
+    }
+
+    fn part(&mut self) {
+        self.peer = None;
+        self.link = None;
+        self.sync();
+    }
+
+    /// An outlet that has something left to send holds its own actor.
+    fn sync(&mut self) {
+        let attached = self.peer.is_some();
+        let blocked = attached && self.core.has_work();
+        let wanted = attached && (blocked || self.keep);
+        if wanted != self.hold.is_some() {
+            self.hold = match wanted {
+                true => self.owner.as_ref().and_then(|owner| owner.home.hold()),
+                false => None,
+            };
+        }
+        if let Some(link) = &self.link {
+            match (blocked, link.times().waiting()) {
+                (true, _) => link.times().set(Waiting::ForCredit),
+                (false, Waiting::ForCredit) => link.times().set(Waiting::No),
+                _ => {}
+            }
+        }
+    }
+
+    fn tell_attached(&self) {
+        if let Some(owner) = &self.owner {
+            self.tell(ProducerAttached { producer: owner.info.clone() });
+        }
+    }
+
+    fn cause(&self, reason: Reason) -> Arc<Cause> {
+        match &self.owner {
+            Some(owner) => owner.info.blame(reason),
+            None => ComponentInfo::new("not started", false).blame(reason),
+        }
+    }
+}
+
+/// What the hook of an outlet has to hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Nothing,
+    Attached,
+    Credit,
+    Detached,
+}
+
+impl<T: Payload> AnyPort for Outlet<T> {
+    fn is_inlet(&self) -> bool {
+        false
+    }
+
+    fn is_over(&self) -> bool {
+        self.core.is_over()
+    }
+
+    fn is_attached(&self) -> bool {
+        self.peer.is_some()
+    }
+
+    fn owner(&self) -> Option<&Arc<Owner>> {
+        self.owner.as_ref()
+    }
+
+    fn adopt(&mut self, owner: &Arc<Owner>) {
+        self.owner = Some(owner.clone());
+        if let Some(cause) = self.early.take() {
+            owner.port_broken(&cause);
+        }
+    }
+
+    fn abort_with(&mut self, cause: &Arc<Cause>) {
+        self.core.abort(cause.clone());
+        self.run();
+    }
+
+    fn send_grants(&mut self) {}
+
+    fn is_grant_due(&self) -> bool {
+        false
+    }
+
+    fn drain(&mut self) {
+        self.end(false);
+    }
+
+    fn link(&self) -> Option<&Arc<Link>> {
+        self.link.as_ref().filter(|_| self.peer.is_some())
+    }
+
+    fn pass(&mut self, envelope: Envelope) -> Result<(), Envelope> {
+        let (Some(link), Some(peer)) = (&self.link, &self.peer) else { return Err(envelope) };
+        if let Some(waits) = link.send_with_room(envelope, self.sender(&**peer)) {
+            actix_rt::spawn(waits);
+        }
+        Ok(())
+    }
+}
+
+impl<T: Payload> Drop for Outlet<T> {
+    fn drop(&mut self) {
+        // A3. An outlet whose end was sent is over, and sets nothing (A2).
+        if let Some(owner) = self.owner.clone()
+            && self.peer.is_some()
+        {
+            self.abort_with(&owner.drop_cause());
+        }
+    }
+}
+
+impl<T: Payload> fmt::Debug for Outlet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.core.cell().map_or(LinkState::New, |cell| cell.outlet_state());
+        f.debug_struct("Outlet")
+            .field("phase", &self.core.phase())
+            .field("state", &state)
+            .field("sent", &self.core.sent())
+            .field("limit", &self.core.limit())
+            .finish_non_exhaustive()
+    }
+}
