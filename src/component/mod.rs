@@ -27,7 +27,9 @@ pub mod link;
 pub mod message;
 pub mod peer;
 pub mod port;
+pub mod stock;
 mod wire;
+pub mod writer;
 
 pub use address::{AddrExt, InletRef, OutletRef, PairRef};
 pub use drive::{Component, HasInlet, HasOutlet};

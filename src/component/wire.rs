@@ -181,8 +181,6 @@ macro_rules! wire {
         };
     };
     (@control $self:ident, $envelope:ident, $ctx:ident, [$hook:ident]) => {
-        let ::std::option::Option::Some($envelope) = $self.$hook($envelope, $ctx) else {
-            return ::std::option::Option::None;
-        };
+        let $envelope = $self.$hook($envelope, $ctx)?;
     };
 }

@@ -8,8 +8,8 @@ use crate::component::link::{Link, Note};
 use crate::component::message::{AttachInlet, CloseAt, InletEvent, InletHandle, InletMsg, OutletMsg, handle_of, reply};
 use crate::proto::link::Inlet as Core;
 use crate::proto::link::{
-    Cause, Count, Credit, Down, Forms, InletEffect, InletPhase, LinkId, LinkState, Payload, Reason, Received, Side,
-    Terminal, Up, Window,
+    AttachError, Cause, Count, Credit, Down, Forms, InletEffect, InletPhase, LinkId, LinkState, Payload, Reason,
+    Received, Side, Terminal, Up, Window,
 };
 use std::any::Any;
 use std::fmt;
@@ -29,7 +29,8 @@ enum Release {
 /// Three ways to grant, chosen when it is made:
 ///
 /// * [`new`](Self::new), and `default()`: an item counts as finished with once the hook has it;
-/// * [`holding`](Self::holding): the owner says by [`release`](Self::release) what it has finished with;
+/// * [`holding`](Self::holding): the owner says by [`release`](Self::release) what it has finished with, and by
+///   [`complete`](Self::complete) that it has finished altogether;
 /// * [`manual`](Self::manual): only what the owner [`grant`](Self::grant)s.
 ///
 /// Grants leave at the end of the actor's turn (rule F1). Dropping an inlet that is attached, or that still holds items,
@@ -43,6 +44,8 @@ pub struct Inlet<T: Payload> {
     /// A hold on the own actor while items are held.
     hold: Option<Box<dyn Any + Send>>,
     early: Option<Arc<Cause>>,
+    /// The component has no such direction; every attachment is refused.
+    absent: bool,
 }
 
 impl<T: Payload> Default for Inlet<T> {
@@ -59,7 +62,9 @@ impl<T: Payload> Inlet<T> {
 
     /// An inlet that keeps this window, for an owner that holds items and [`release`](Self::release)s them.
     pub fn holding(window: Window) -> Self {
-        Self::with(Core::new(window), Release::ByOwner)
+        let mut core = Core::new(window);
+        core.defer_end();
+        Self::with(core, Release::ByOwner)
     }
 
     /// An inlet that grants only what its owner [`grant`](Self::grant)s.
@@ -68,7 +73,19 @@ impl<T: Payload> Inlet<T> {
     }
 
     fn with(core: Core<T>, release: Release) -> Self {
-        Self { core, release, owner: None, link: None, peer: None, hold: None, early: None }
+        Self { core, release, owner: None, link: None, peer: None, hold: None, early: None, absent: false }
+    }
+
+    /// A port that refuses every attachment: for a component of which this direction is not there.
+    pub fn absent() -> Self {
+        let mut port = Self::default();
+        port.absent = true;
+        port
+    }
+
+    /// True for a port made by [`absent`](Self::absent).
+    pub fn is_absent(&self) -> bool {
+        self.absent
     }
 
     /// Allows `credit` beyond what was accepted so far. For a [`manual`](Self::manual) inlet.
@@ -86,6 +103,13 @@ impl<T: Payload> Inlet<T> {
     /// The owner has finished with everything that it holds.
     pub fn release_all(&mut self) {
         self.core.release_all();
+        self.after();
+    }
+
+    /// The owner has finished with everything, the end included. For a [`holding`](Self::holding) inlet, whose end counts
+    /// as received only then: until it is called the owner can still abort and be heard.
+    pub fn complete(&mut self) {
+        self.core.complete();
         self.after();
     }
 
@@ -192,6 +216,10 @@ impl<T: Payload> Inlet<T> {
         mut attach: AttachInlet<T>,
         handle: impl FnOnce() -> Box<dyn InletHandle>,
     ) -> Option<InletEvent<T>> {
+        if self.absent {
+            attach.refuse(AttachError::NoSuchPort);
+            return None;
+        }
         if let Err(error) = self.core.attach(attach.link.cell().clone()) {
             attach.refuse(error);
             return None;

@@ -7,8 +7,8 @@ use crate::component::control::{Asking, Control, Envelope, ProducerAttached};
 use crate::component::link::{Link, Note, Waiting};
 use crate::component::message::{InletMsg, OutletHandle, OutletMsg, ReserveOutlet, handle_of, reply};
 use crate::proto::link::{
-    Cause, Count, Credit, Down, LateAbort, LinkId, OutletEffect, OutletPhase, Payload, PushError, Reason, Side,
-    Terminal, Up,
+    AttachError, Cause, Count, Credit, Down, LateAbort, LinkId, OutletEffect, OutletPhase, Payload, PushError, Reason,
+    Side, Terminal, Up,
 };
 use crate::proto::link::{LinkState, Outlet as Core};
 use std::any::Any;
@@ -27,15 +27,38 @@ pub struct Outlet<T: Payload> {
     hold: Option<Box<dyn Any + Send>>,
     keep: bool,
     early: Option<Arc<Cause>>,
+    /// The component has no such direction; every attachment is refused.
+    absent: bool,
 }
 
 impl<T: Payload> Default for Outlet<T> {
     fn default() -> Self {
-        Self { core: Core::new(), owner: None, link: None, peer: None, hold: None, keep: false, early: None }
+        Self {
+            core: Core::new(),
+            owner: None,
+            link: None,
+            peer: None,
+            hold: None,
+            keep: false,
+            early: None,
+            absent: false,
+        }
     }
 }
 
 impl<T: Payload> Outlet<T> {
+    /// A port that refuses every attachment: for a component of which this direction is not there.
+    pub fn absent() -> Self {
+        let mut port = Self::default();
+        port.absent = true;
+        port
+    }
+
+    /// True for a port made by [`absent`](Self::absent).
+    pub fn is_absent(&self) -> bool {
+        self.absent
+    }
+
     /// Sends an item under credit; what does not fit is split off and waits inside, one item at most.
     ///
     /// # Errors
@@ -79,6 +102,14 @@ impl<T: Payload> Outlet<T> {
     /// True after an end or an abort.
     pub fn is_closed(&self) -> bool {
         self.core.is_closed()
+    }
+
+    /// Whether the end was clean, once it was sent.
+    pub fn ended(&self) -> Option<bool> {
+        match (self.core.phase(), self.core.cell()) {
+            (OutletPhase::Ended, Some(cell)) => Some(cell.outlet_state() == LinkState::EndedClean),
+            _ => None,
+        }
     }
 
     /// True if an item or the end is still to be sent.
@@ -176,6 +207,9 @@ impl<T: Payload> Outlet<T> {
     }
 
     fn reserve(&mut self, reserve: ReserveOutlet<T>, handle: impl FnOnce() -> Box<dyn OutletHandle>) {
+        if self.absent {
+            return reserve.refuse(AttachError::NoSuchPort);
+        }
         if let Err(error) = self.core.reserve(reserve.link.cell().clone()) {
             return reserve.refuse(error);
         }

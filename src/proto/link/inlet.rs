@@ -22,7 +22,7 @@ pub enum InletPhase {
     Idle,
     /// Attached; items may come.
     Open,
-    /// The end was received, and the component still holds items (rule E2: an end delivers all that was accepted).
+    /// The end was received, and the component has not finished yet (rule E2: an end delivers all that was accepted).
     Draining,
     /// The end was received and nothing is held.
     Ended,
@@ -83,6 +83,8 @@ pub struct Inlet<T> {
     /// The first grant of this attachment was sent; the producer sends nothing, not even an end, before it.
     greeted: bool,
     clean: bool,
+    /// The end is over only when the owner says so, not when nothing is held.
+    defer_end: bool,
     wake: bool,
     over: Option<Terminal>,
     stale: u64,
@@ -117,6 +119,7 @@ impl<T: Payload> Inlet<T> {
             held: Count::ZERO,
             greeted: false,
             clean: false,
+            defer_end: false,
             wake: false,
             over: None,
             stale: 0,
@@ -161,9 +164,9 @@ impl<T: Payload> Inlet<T> {
         matches!(self.phase, InletPhase::Ended | InletPhase::Aborted)
     }
 
-    /// True if the owner has something left to do for this port: it holds items.
+    /// True if the owner has something left to do for this port: it holds items, or has not finished with the end.
     pub fn has_work(&self) -> bool {
-        self.phase != InletPhase::Aborted && !self.held.is_zero()
+        self.phase == InletPhase::Draining || (self.phase != InletPhase::Aborted && !self.held.is_zero())
     }
 
     fn is_current(&self, link: LinkId) -> bool {
@@ -241,7 +244,22 @@ impl<T: Payload> Inlet<T> {
             self.held.messages = 0;
         }
         self.store_held();
-        if self.phase == InletPhase::Draining && self.held.is_zero() {
+        if self.phase == InletPhase::Draining && self.held.is_zero() && !self.defer_end {
+            self.finish();
+        }
+    }
+
+    /// From now on the end is over only when the owner [`complete`](Self::complete)s it, and can be aborted until then.
+    pub fn defer_end(&mut self) {
+        self.defer_end = true;
+    }
+
+    /// The component has finished with everything, the end included. Nothing before the end came. Bound by the drain
+    /// rule.
+    pub fn complete(&mut self) {
+        if self.phase == InletPhase::Draining {
+            self.held = Count::ZERO;
+            self.store_held();
             self.finish();
         }
     }
@@ -307,7 +325,7 @@ impl<T: Payload> Inlet<T> {
         }
         self.clean = clean;
         self.phase = InletPhase::Draining;
-        if self.held.is_zero() {
+        if self.held.is_zero() && !self.defer_end {
             self.finish();
         }
         Received::End { clean }

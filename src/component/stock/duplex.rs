@@ -1,0 +1,455 @@
+//! `Duplex`: a part with two directions, such as a socket, and the actor that runs one. All stream agents are this actor.
+//!
+//! ```text
+//!            ┌───────────────┐
+//!   inlet ──▶│ consume, then │──▶ other side      one future drives both directions: it is polled
+//!            │ poll_progress │                    after the mailbox is empty and when the part wakes it
+//!   outlet ◀─│ poll_pull     │◀── other side
+//!            └───────────────┘
+//! ```
+//!
+//! # Ends
+//!
+//! An end of one direction leaves the other alone if [`HalfClose`] allows it; otherwise the component closes: what it holds
+//! is still delivered, the outlet ends unclean unless it had ended already, and a producer that has more to send is
+//! aborted. An abort always takes both directions: a two-way component that is dead on one side is dead.
+
+use super::{Done, Holder, ITEMS_PER_TURN, Outcome, PartResult, Pull, type_name};
+use crate::component::control::Envelope;
+use crate::component::drive;
+use crate::component::link::Waiting;
+use crate::component::{AddrExt, Inlet, InletEvent, Outlet, OutletEvent, PairRef};
+use crate::proto::link::{Cause, Count, Credit, Payload, Reason, Window};
+use crate::wire;
+use actix::fut::ActorFuture;
+use actix::{Actor, ActorContext, AsyncContext, Context};
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+/// Which direction may end alone, leaving the other open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HalfClose {
+    /// The other side may end its sending, and can still be written to.
+    pub input: bool,
+    /// Our sending may end, and the other side can still be read.
+    pub output: bool,
+}
+
+impl HalfClose {
+    /// Either direction may end alone. The default: a client that half-closes still reads its answer.
+    pub const BOTH: Self = Self { input: true, output: true };
+    /// Neither: the end of one direction closes the other.
+    pub const NONE: Self = Self { input: false, output: false };
+    /// Only the input may end alone.
+    pub const INPUT: Self = Self { input: true, output: false };
+    /// Only the output may end alone.
+    pub const OUTPUT: Self = Self { input: false, output: true };
+}
+
+impl Default for HalfClose {
+    fn default() -> Self {
+        Self::BOTH
+    }
+}
+
+/// Which directions a part has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Directions {
+    /// It is read and written.
+    #[default]
+    Both,
+    /// It is read; its inlet refuses every attachment.
+    ReadOnly,
+    /// It is written; its outlet refuses every attachment.
+    WriteOnly,
+}
+
+/// A part with two directions. Polled by one future of its actor; each method that returns `Pending` has arranged for the
+/// waker.
+pub trait Duplex: Unpin + 'static {
+    /// What travels, in both directions.
+    type Item: Payload;
+
+    /// The next item from the other side, or its end. Called only with credit.
+    ///
+    /// # Errors
+    ///
+    /// The reason with which the chain is aborted.
+    fn poll_pull(&mut self, credit: Credit, cx: &mut std::task::Context<'_>) -> Poll<PartResult<Pull<Self::Item>>>;
+
+    /// Takes an item for the other side. It must take whatever comes: no more comes than its window (rule C2).
+    ///
+    /// # Errors
+    ///
+    /// The reason with which the chain is aborted.
+    fn consume(&mut self, item: Self::Item) -> PartResult;
+
+    /// What it holds of the items it took.
+    fn held(&self) -> Count;
+
+    /// Works off what it holds. Polled while it holds anything.
+    ///
+    /// # Errors
+    ///
+    /// The reason with which the chain is aborted.
+    fn poll_progress(&mut self, cx: &mut std::task::Context<'_>) -> Poll<PartResult>;
+
+    /// Nothing is held and no more items come: ends the direction towards the other side. If not `clean`, the other side
+    /// must be able to tell (rule E1).
+    ///
+    /// # Errors
+    ///
+    /// The reason with which the chain is aborted.
+    fn poll_finish(&mut self, clean: bool, cx: &mut std::task::Context<'_>) -> Poll<PartResult>;
+
+    /// What must come before anything else: connecting. `ask` sends control messages to the attached consumer. Polled once
+    /// something is wanted of the part: a grant, an item or an end has come.
+    ///
+    /// # Errors
+    ///
+    /// The reason with which the chain is aborted.
+    fn poll_open(&mut self, chain: &Outlet<Self::Item>, cx: &mut std::task::Context<'_>) -> Poll<PartResult> {
+        let _ = (chain, cx);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The loss of the other side, noticed while nothing can be read for want of credit (rule A4). An orderly end is not
+    /// a loss.
+    fn poll_lost(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Reason> {
+        let _ = cx;
+        Poll::Pending
+    }
+
+    /// Which directions there are. Asked once, at the start.
+    fn directions(&self) -> Directions {
+        Directions::Both
+    }
+
+    /// Which direction may end alone.
+    fn half_close(&self) -> HalfClose {
+        HalfClose::BOTH
+    }
+
+    /// How much may wait for the other side.
+    fn window(&self) -> Window {
+        Window::default()
+    }
+
+    /// The name for links, errors and supervisors. The type's by default.
+    fn name(&self) -> Arc<str> {
+        type_name::<Self>()
+    }
+
+    /// Answers a control message. `chain` is the outlet, for what has to be told to the consumer.
+    fn control(&mut self, envelope: Envelope, chain: &Outlet<Self::Item>) -> Option<Envelope> {
+        let _ = chain;
+        Some(envelope)
+    }
+
+    /// Runs once when the component is over, ended or aborted: release what the other side must not see as an orderly
+    /// end, and call the owner's close hook.
+    fn closed(&mut self, outcome: &Outcome) {
+        let _ = outcome;
+    }
+
+    /// Starts the part in an actor on the current arbiter.
+    fn start(self) -> (PairRef<Self::Item>, Done<Self>)
+    where
+        Self: Sized,
+    {
+        let directions = self.directions();
+        let input = match directions {
+            Directions::ReadOnly => Inlet::absent(),
+            _ => Inlet::holding(self.window()),
+        };
+        let output = match directions {
+            Directions::WriteOnly => Outlet::absent(),
+            _ => Outlet::default(),
+        };
+        let (part, done) = Holder::new(self);
+        let actor = DuplexActor {
+            part,
+            input,
+            output,
+            stage: Stage::Idle,
+            write: if directions == Directions::ReadOnly { Write::Ended { clean: true } } else { Write::Open },
+            draining: false,
+        };
+        (actor.start().pair(), done)
+    }
+}
+
+/// The actor that runs a [`Duplex`].
+pub struct DuplexActor<D: Duplex> {
+    part: Holder<D>,
+    input: Inlet<D::Item>,
+    output: Outlet<D::Item>,
+    stage: Stage,
+    write: Write,
+    /// The supervisor wants no more to be read.
+    draining: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nobody has wanted anything yet.
+    Idle,
+    /// Connecting.
+    Opening,
+    /// Connected.
+    Open,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Write {
+    /// Items may come.
+    Open,
+    /// The end came; what is held goes first.
+    Ending { clean: bool },
+    /// The direction was ended.
+    Ended { clean: bool },
+}
+
+impl<D: Duplex> Actor for DuplexActor<D> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        // an agent keeps itself alive by its driver
+        ctx.spawn(Drive);
+    }
+}
+
+wire!([D: Duplex] DuplexActor<D> {
+    inlet input: D::Item => on_input;
+    outlet output: D::Item => on_output;
+    controls => on_control;
+    aborted => on_aborted;
+    drain => on_drain;
+    name => part_name;
+    two_way;
+    driven;
+});
+
+impl<D: Duplex> DuplexActor<D> {
+    fn on_input(&mut self, event: InletEvent<D::Item>, _: &mut Context<Self>) {
+        let Some(part) = self.part.get() else { return };
+        match event {
+            InletEvent::Item(item) => {
+                self.stage.wanted();
+                if let Err(reason) = part.consume(item) {
+                    self.input.abort(reason);
+                }
+            }
+            InletEvent::End { clean } => {
+                self.stage.wanted();
+                self.write = Write::Ending { clean };
+            }
+            InletEvent::Attached | InletEvent::Detached => {}
+        }
+    }
+
+    fn on_output(&mut self, event: OutletEvent, _: &mut Context<Self>) {
+        if event == OutletEvent::Credit {
+            self.stage.wanted();
+        }
+    }
+
+    fn on_control(&mut self, envelope: Envelope, _: &mut Context<Self>) -> Option<Envelope> {
+        match self.part.get() {
+            Some(part) => part.control(envelope, &self.output),
+            None => Some(envelope),
+        }
+    }
+
+    fn on_aborted(&mut self, cause: &Arc<Cause>, _: &mut Context<Self>) {
+        self.over(Outcome::Aborted(cause.clone()));
+    }
+
+    fn on_drain(&mut self, _: &mut Context<Self>) {
+        self.draining = true;
+        // the data is not complete
+        self.output.end(false);
+    }
+
+    fn part_name(&self) -> Arc<str> {
+        self.part.peek().map_or_else(type_name::<D>, |part| part.name())
+    }
+
+    fn over(&mut self, outcome: Outcome) {
+        if let Some(part) = self.part.get() {
+            part.closed(&outcome);
+        }
+        self.part.finish(outcome);
+    }
+
+    /// One turn of the driver.
+    fn advance(&mut self, cx: &mut std::task::Context<'_>) -> PartResult<Next> {
+        let Some(part) = self.part.get() else { return Ok(Next::Wait) };
+        match self.stage {
+            Stage::Idle => return Ok(Next::Wait),
+            Stage::Opening => match part.poll_open(&self.output, cx) {
+                Poll::Pending => return Ok(Next::Wait),
+                Poll::Ready(result) => {
+                    result?;
+                    self.stage = Stage::Open;
+                }
+            },
+            Stage::Open => {}
+        }
+        self.write(cx)?;
+        let more = self.read(cx)?;
+        self.apply_policy()?;
+        Ok(match self.finished() {
+            Some(clean) => Next::Over { clean },
+            None if more => Next::Again,
+            None => Next::Wait,
+        })
+    }
+
+    /// Works off what is held and, after the end, ends the direction.
+    fn write(&mut self, cx: &mut std::task::Context<'_>) -> PartResult {
+        let Some(part) = self.part.get() else { return Ok(()) };
+        let held = self.input.held();
+        if !held.is_zero() {
+            let progress = part.poll_progress(cx);
+            let still = part.held();
+            self.input
+                .release(held.quantity.saturating_sub(still.quantity), held.messages.saturating_sub(still.messages));
+            match progress {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(result) => result?,
+            }
+        }
+        if let Write::Ending { clean } = self.write
+            && part.held().is_zero()
+            && let Poll::Ready(result) = part.poll_finish(clean, cx)
+        {
+            result?;
+            self.write = Write::Ended { clean };
+            self.input.complete();
+        }
+        Ok(())
+    }
+
+    /// Pulls while there is credit, for a bounded number of items. True if it should go on soon.
+    fn read(&mut self, cx: &mut std::task::Context<'_>) -> PartResult<bool> {
+        for _ in 0..ITEMS_PER_TURN {
+            if self.output.is_closed() {
+                return Ok(false);
+            }
+            let Some(part) = self.part.get() else { return Ok(false) };
+            let credit = self.output.credit();
+            if credit.is_exhausted() {
+                if let Poll::Ready(reason) = part.poll_lost(cx) {
+                    // A4
+                    return Err(reason);
+                }
+                self.output.waiting(Waiting::ForCredit);
+                return Ok(false);
+            }
+            match part.poll_pull(credit, cx) {
+                Poll::Pending => {
+                    self.output.waiting(Waiting::ForData);
+                    return Ok(false);
+                }
+                Poll::Ready(pulled) => match pulled? {
+                    Pull::Item(item) => {
+                        self.output.waiting(Waiting::No);
+                        // with credit and nothing waiting the outlet takes any item
+                        let _ = self.output.push(item);
+                    }
+                    Pull::End { clean } => self.output.end(clean),
+                },
+            }
+        }
+        Ok(true)
+    }
+
+    /// The end of one direction where it may not end alone.
+    fn apply_policy(&mut self) -> PartResult {
+        let Some(part) = self.part.peek() else { return Ok(()) };
+        let policy = part.half_close();
+        if matches!(self.write, Write::Ended { .. }) && !policy.output && !self.input.is_absent() {
+            self.output.end(false);
+        }
+        let read_over = self.output.is_closed() && !self.draining;
+        if read_over && !policy.input && self.write == Write::Open {
+            if self.input.is_open() && !self.input.held().is_zero() {
+                // what was accepted is delivered first
+                return Ok(());
+            }
+            return Err(Reason::Requested("the other side has ended, and half-close is off".into()));
+        }
+        Ok(())
+    }
+
+    /// Whether both directions are over, and clean.
+    fn finished(&self) -> Option<bool> {
+        let read = if self.output.is_absent() { Some(true) } else { self.output.ended() };
+        match (self.write, read) {
+            (Write::Ended { clean: written }, Some(read)) => Some(written && read),
+            _ => None,
+        }
+    }
+}
+
+impl Stage {
+    fn wanted(&mut self) {
+        if *self == Self::Idle {
+            *self = Self::Opening;
+        }
+    }
+}
+
+enum Next {
+    Wait,
+    Again,
+    Over { clean: bool },
+}
+
+/// The driver. It lives as long as the actor, and keeps it alive.
+struct Drive;
+
+impl<D: Duplex> ActorFuture<DuplexActor<D>> for Drive {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        act: &mut DuplexActor<D>,
+        ctx: &mut Context<DuplexActor<D>>,
+        task: &mut std::task::Context<'_>,
+    ) -> Poll<()> {
+        let next = drive::turn(act, ctx, |act, _| {
+            act.advance(task).unwrap_or_else(|reason| {
+                act.output.abort(reason.clone());
+                act.input.abort(reason);
+                Next::Wait
+            })
+        });
+        match next {
+            Some(Next::Over { clean }) => {
+                act.over(Outcome::Ended { clean });
+                ctx.stop();
+                return Poll::Ready(());
+            }
+            Some(Next::Again) => task.waker().wake_by_ref(),
+            Some(Next::Wait) => {}
+            None => return Poll::Ready(()),
+        }
+        drive::grant_now(act);
+        Poll::Pending
+    }
+}
+
+impl<D: Duplex> fmt::Debug for DuplexActor<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DuplexActor")
+            .field("input", &self.input)
+            .field("output", &self.output)
+            .field("stage", &self.stage)
+            .field("write", &self.write)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,136 @@
+//! The stock actors: implement [`Source`], [`Sink`], [`Filter`] or [`Duplex`] on a plain struct, start it, and get its ports.
+//!
+//! ```text
+//!   Source ──▶ Filter ──▶ Sink            Duplex ◀──▶ Duplex
+//!   pulled     fed only while its         a source and a sink in one,
+//!   on credit  outlet has room            such as a socket
+//! ```
+//!
+//! Credit, end, abort, detach and drain are handled by the actor around the part. A part is polled like a future: a method
+//! that returns `Pending` must have arranged for the waker. `start` gives the ports and a [`Done`], which resolves when
+//! the actor has stopped, with the part and how it went.
+//!
+//! A panic in a part ends its own chain with `Panicked`, and nothing else.
+
+mod duplex;
+mod filter;
+mod sink;
+mod source;
+
+pub use duplex::{Directions, Duplex, DuplexActor, HalfClose};
+pub use filter::{Filter, FilterActor, Outbox};
+pub use sink::{Sink, SinkActor};
+pub use source::{Source, SourceActor};
+
+use crate::proto::link::{Cause, Reason};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::oneshot;
+
+/// How many items a part is pulled for before other actors of its arbiter have a turn (rule F1): at 64 KiB an item, 2 MiB
+/// or some 300 us.
+pub(crate) const ITEMS_PER_TURN: usize = 32;
+
+/// What a part gives when it is pulled.
+#[derive(Debug)]
+pub enum Pull<T> {
+    /// The next item. It may be larger than the credit; it is then split or waits.
+    Item(T),
+    /// No more items come.
+    End {
+        /// True if the data is complete (rule E1).
+        clean: bool,
+    },
+}
+
+/// How a component ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// All data passed, and its end.
+    Ended {
+        /// True if the data was complete (rule E1).
+        clean: bool,
+    },
+    /// It was aborted with this cause, its own or another's.
+    Aborted(Arc<Cause>),
+    /// Its actor is gone without a word: its arbiter stopped, or nobody held it.
+    Gone,
+}
+
+impl Outcome {
+    /// True if all data passed and was complete.
+    pub fn is_clean(&self) -> bool {
+        matches!(self, Self::Ended { clean: true })
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended { clean: true } => f.write_str("ended"),
+            Self::Ended { clean: false } => f.write_str("ended before its data was complete"),
+            Self::Aborted(cause) => write!(f, "aborted: {cause}"),
+            Self::Gone => f.write_str("gone"),
+        }
+    }
+}
+
+/// Resolves when a stock actor has stopped: the part, unless its actor is gone without a word, and how it went.
+/// Cancel safe; may be dropped.
+#[derive(Debug)]
+pub struct Done<P>(oneshot::Receiver<(P, Outcome)>);
+
+impl<P> Future for Done<P> {
+    type Output = (Option<P>, Outcome);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|result| match result {
+            Ok((part, outcome)) => (Some(part), outcome),
+            Err(_) => (None, Outcome::Gone),
+        })
+    }
+}
+
+/// The part inside a stock actor, and where it goes when the actor stops.
+pub(crate) struct Holder<P> {
+    /// `None` once it was given away.
+    part: Option<P>,
+    done: Option<oneshot::Sender<(P, Outcome)>>,
+}
+
+impl<P> Holder<P> {
+    pub(crate) fn new(part: P) -> (Self, Done<P>) {
+        let (tx, rx) = oneshot::channel();
+        (Self { part: Some(part), done: Some(tx) }, Done(rx))
+    }
+
+    pub(crate) fn get(&mut self) -> Option<&mut P> {
+        self.part.as_mut()
+    }
+
+    pub(crate) fn peek(&self) -> Option<&P> {
+        self.part.as_ref()
+    }
+
+    /// Gives the part away. Once.
+    pub(crate) fn finish(&mut self, outcome: Outcome) {
+        if let (Some(part), Some(done)) = (self.part.take(), self.done.take()) {
+            // nobody may be waiting; the part is then dropped here
+            let _ = done.send((part, outcome));
+        }
+    }
+}
+
+/// The last segment of a type's name, without its parameters.
+pub(crate) fn type_name<T: ?Sized>() -> Arc<str> {
+    let full = std::any::type_name::<T>();
+    let bare = full.split('<').next().unwrap_or(full);
+    bare.rsplit("::").next().unwrap_or(bare).into()
+}
+
+/// What a part returns where it can fail: the reason aborts its chain.
+pub type PartResult<T = ()> = Result<T, Reason>;
