@@ -2,3 +2,4 @@
 
 pub mod component;
 pub mod proto;
+pub mod supervisor;

@@ -114,6 +114,10 @@ where
         self.0.upgrade().map(|addr| Box::new(addr) as Box<dyn Any + Send>)
     }
 
+    fn boxed(&self) -> Box<dyn InletHandle> {
+        Box::new(Self(self.0.clone()))
+    }
+
     fn close_at(&self, link: LinkId, at: Count) -> oneshot::Receiver<Option<Result<(), Violation>>> {
         let (tx, rx) = oneshot::channel();
         if let Some(addr) = self.0.upgrade() {

@@ -143,6 +143,13 @@ pub enum Note {
         /// How.
         terminal: Terminal,
     },
+    /// The port at this end is dropped, and its component with it. The last note of this end.
+    Gone {
+        /// The attachment.
+        link: LinkId,
+        /// Which end.
+        side: Side,
+    },
 }
 
 /// Told of what happens on links. Called from inside the actors' turns, and from `Drop`: it must not block or panic.

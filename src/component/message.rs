@@ -194,6 +194,8 @@ pub trait OutletHandle: Send + Sync + fmt::Debug {
 pub trait InletHandle: Send + Sync + fmt::Debug {
     /// A hold on the actor, so that it lasts through a transaction.
     fn hold(&self) -> Option<Box<dyn std::any::Any + Send>>;
+    /// The same way, to keep.
+    fn boxed(&self) -> Box<dyn InletHandle>;
     /// Second step of a detach.
     fn close_at(&self, link: LinkId, at: Count) -> oneshot::Receiver<Option<Result<(), Violation>>>;
 }

@@ -365,6 +365,9 @@ impl<T: Payload> Drop for Inlet<T> {
         {
             self.abort_with(&owner.drop_cause());
         }
+        if let Some(link) = &self.link {
+            link.note(|| Note::Gone { link: link.id(), side: Side::Consumer });
+        }
     }
 }
 

@@ -380,6 +380,9 @@ impl<T: Payload> Drop for Outlet<T> {
         {
             self.abort_with(&owner.drop_cause());
         }
+        if let Some(link) = &self.link {
+            link.note(|| Note::Gone { link: link.id(), side: Side::Producer });
+        }
     }
 }
 

@@ -1,0 +1,158 @@
+//! Abort and teardown: one cause reaches every component that depends on it, and nothing outlives the grace period.
+//!
+//! ```text
+//!   port breaks off ──note──▶ supervisor ──Abort(cause)──▶ every component of the chain, each told once
+//!                                        ◀── gone ──────── ...
+//!                        after GRACE     ──Stop──────────▶ whatever has not stopped
+//!                                        TornDown{first cause, others, stopped}
+//! ```
+//!
+//! The neighbours along live links hear of an abort without the supervisor (rules A2, A3). The supervisor addresses each
+//! component as well, since links that have ended carry nothing any more.
+
+use super::event::{Emit, Event};
+use super::{Supervisor, SupervisorActor};
+use crate::component::ComponentId;
+use crate::proto::link::{Cause, LinkId, Origin, Reason};
+use actix::{AsyncContext, Context, Handler, Message};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long the components of an aborted chain may take to stop by themselves: 1 s. A component stops in the turn in which
+/// it is told, so this is for one whose turn runs on.
+pub const GRACE: Duration = Duration::from_secs(1);
+
+/// Which chains an abort is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// The chain that this link belongs to.
+    ChainOf(LinkId),
+    /// The chain that this component belongs to.
+    ChainWith(ComponentId),
+    /// All chains of the supervisor.
+    All,
+}
+
+impl Supervisor {
+    /// Aborts a chain and tears it down; returns how many components were told. The end of it is the event
+    /// [`TornDown`](Event::TornDown).
+    pub async fn abort(&self, target: Target, why: impl Into<Arc<str>>) -> usize {
+        let reason = Reason::Requested(why.into());
+        self.request(|reply| AbortChain { target, reason, reply }).await.unwrap_or(0)
+    }
+}
+
+struct AbortChain {
+    target: Target,
+    reason: Reason,
+    reply: oneshot::Sender<usize>,
+}
+
+impl Message for AbortChain {
+    type Result = ();
+}
+
+impl Handler<AbortChain> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, AbortChain { target, reason, reply }: AbortChain, ctx: &mut Context<Self>) {
+        let members = match target {
+            Target::ChainOf(link) => self.graph.chain_of_link(link),
+            Target::ChainWith(component) => self.graph.chain([component].into_iter()),
+            Target::All => self.graph.nodes().map(|node| node.info.id()).collect(),
+        };
+        let told = members.len();
+        self.tear_down_members(members, Cause::new(reason, Origin::component("supervisor")), ctx);
+        let _ = reply.send(told);
+    }
+}
+
+/// The chains that are being torn down.
+#[derive(Debug, Default)]
+pub(super) struct Teardowns {
+    running: Vec<Teardown>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Teardown {
+    id: u64,
+    cause: Arc<Cause>,
+    others: Vec<Arc<Cause>>,
+    /// Not gone yet.
+    members: BTreeSet<ComponentId>,
+}
+
+impl SupervisorActor {
+    /// A link was aborted: so is its chain.
+    pub(super) fn tear_down(&mut self, link: LinkId, cause: Arc<Cause>, ctx: &mut Context<Self>) {
+        let members = self.graph.chain_of_link(link);
+        self.tear_down_members(members, cause, ctx);
+    }
+
+    pub(super) fn tear_down_members(
+        &mut self,
+        members: BTreeSet<ComponentId>,
+        cause: Arc<Cause>,
+        ctx: &mut Context<Self>,
+    ) {
+        if let Some(running) = self.teardowns.running.iter_mut().find(|t| !t.members.is_disjoint(&members)) {
+            // A1: the first that was received names the event, the others are listed
+            let known = |other: &Arc<Cause>| Arc::ptr_eq(other, &cause);
+            if !known(&running.cause) && !running.others.iter().any(known) {
+                running.others.push(cause.clone());
+            }
+            if members.is_subset(&running.members) {
+                return;
+            }
+        }
+        if members.is_empty() {
+            return;
+        }
+        // A2: the cells first, then the messages
+        for edge in self.graph.edges() {
+            let inside = [edge.producer, edge.consumer].into_iter().flatten().any(|c| members.contains(&c));
+            if inside && edge.is_live() {
+                edge.link.cell().set_cause(cause.clone());
+            }
+        }
+        for component in &members {
+            if let Some(node) = self.graph.node(*component) {
+                node.manage.abort(&cause);
+            }
+        }
+        let id = self.teardowns.next;
+        self.teardowns.next += 1;
+        self.teardowns.running.push(Teardown { id, cause, others: Vec::new(), members });
+        ctx.run_later(GRACE, move |act, ctx| act.grace_is_over(id, ctx));
+    }
+
+    /// A component is gone: perhaps the last of its chain.
+    pub(super) fn member_gone(&mut self, component: ComponentId, ctx: &mut Context<Self>) {
+        for teardown in &mut self.teardowns.running {
+            teardown.members.remove(&component);
+        }
+        let (over, running) = self.teardowns.running.drain(..).partition(|t: &Teardown| t.members.is_empty());
+        self.teardowns.running = running;
+        for Teardown { cause, others, .. } in over {
+            self.emit(Event::TornDown { cause, others, stopped: Vec::new() }, ctx);
+        }
+    }
+
+    /// Whatever has not stopped is stopped, and the event says which.
+    fn grace_is_over(&mut self, id: u64, ctx: &mut Context<Self>) {
+        let Some(at) = self.teardowns.running.iter().position(|t| t.id == id) else { return };
+        let Teardown { cause, others, members, .. } = self.teardowns.running.swap_remove(at);
+        let mut stopped = Vec::new();
+        for component in members {
+            if let Some(node) = self.graph.node(component) {
+                node.manage.stop();
+                stopped.push(node.info.name().clone());
+            }
+        }
+        self.emit(Event::TornDown { cause, others, stopped }, ctx);
+    }
+}

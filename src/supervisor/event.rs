@@ -1,0 +1,118 @@
+//! What a watcher is told.
+
+use super::SupervisorActor;
+use crate::component::ComponentId;
+use crate::proto::link::{Cause, Count, LinkId};
+use actix::{Context, Message};
+use std::fmt;
+use std::sync::Arc;
+
+/// Something that happened in the chains of a supervisor.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A link was made.
+    Attached {
+        /// The link.
+        link: LinkId,
+        /// The producer's name.
+        producer: Arc<str>,
+        /// The consumer's name.
+        consumer: Arc<str>,
+    },
+    /// A link was taken apart; nothing was lost.
+    Detached {
+        /// The link.
+        link: LinkId,
+        /// What had passed.
+        at: Count,
+    },
+    /// A link has ended at both ends: the consumer has finished with all its data.
+    Ended {
+        /// The link.
+        link: LinkId,
+        /// True if the data was complete.
+        clean: bool,
+        /// What had passed.
+        at: Count,
+    },
+    /// A link was aborted, and its chain with it. The first cause that the supervisor received; others follow in
+    /// [`TornDown`](Event::TornDown).
+    Aborted {
+        /// The link.
+        link: LinkId,
+        /// Why, and where it began.
+        cause: Arc<Cause>,
+        /// What the consumer's port had taken.
+        accepted: u64,
+        /// What was sent and not taken: it lay in a mailbox and is lost.
+        lost: u64,
+    },
+    /// All components of an aborted chain are gone, or the grace period has passed.
+    TornDown {
+        /// The first cause that was received.
+        cause: Arc<Cause>,
+        /// Others that were received for the same chain.
+        others: Vec<Arc<Cause>>,
+        /// The components that had not stopped by themselves and were stopped.
+        stopped: Vec<Arc<str>>,
+    },
+    /// A component is gone, in an orderly way or not.
+    ComponentGone {
+        /// Which.
+        component: ComponentId,
+        /// Its name.
+        name: Arc<str>,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attached { link, producer, consumer } => write!(f, "{link} attached: {producer} -> {consumer}"),
+            Self::Detached { link, at } => write!(f, "{link} detached at {}", at.quantity),
+            Self::Ended { link, clean: true, at } => write!(f, "{link} ended at {}", at.quantity),
+            Self::Ended { link, clean: false, at } => write!(f, "{link} ended at {} with incomplete data", at.quantity),
+            Self::Aborted { link, cause, accepted, lost } => {
+                write!(f, "{link} aborted by {cause} ({accepted} accepted, {lost} lost)")
+            }
+            Self::TornDown { cause, others, stopped } => {
+                write!(f, "chain torn down after {cause}")?;
+                if !others.is_empty() {
+                    write!(f, " and {} other causes", others.len())?;
+                }
+                match stopped.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, "; had to stop {}", stopped.join(", ")),
+                }
+            }
+            Self::ComponentGone { name, .. } => write!(f, "{name} gone"),
+        }
+    }
+}
+
+/// Events in order, as a watcher receives them.
+#[derive(Clone, Debug)]
+pub struct EventBatch {
+    /// How many events before these were dropped because the watcher was slow.
+    pub missed: u64,
+    /// The events.
+    pub events: Vec<Event>,
+}
+
+impl Message for EventBatch {
+    type Result = ();
+}
+
+/// Tells the watchers.
+pub(super) trait Emit {
+    fn emit(&mut self, event: Event, ctx: &mut Context<SupervisorActor>);
+}
+
+impl Emit for SupervisorActor {
+    fn emit(&mut self, event: Event, ctx: &mut Context<SupervisorActor>) {
+        tracing::debug!(%event);
+        self.watchers.push(&event);
+        self.flush_watchers(ctx);
+    }
+}

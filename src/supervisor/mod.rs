@@ -1,0 +1,148 @@
+//! The supervisor: an actor that attaches, detaches, watches, aborts and shuts down chains.
+//!
+//! ```text
+//!    attach / detach / abort / shutdown          watch ──▶ events
+//!              │                                 snapshot ──▶ graph with counters
+//!              ▼                                    ▲
+//!         Supervisor ◀── notes ── ports of every link that it attached or was told of
+//! ```
+//!
+//! Data never passes through it. It holds everybody weakly, so a chain outlives it and an abandoned chain ends. Each
+//! transaction is one file with its ladder; a caller that drops its future withdraws nothing.
+//!
+//! There is a default supervisor per actix system ([`Supervisor::current`]); [`Supervisor::start`] makes others.
+
+mod abort;
+mod attach;
+mod detach;
+mod event;
+mod graph;
+mod shutdown;
+mod snapshot;
+mod watch;
+
+pub use abort::{GRACE, Target};
+pub use attach::AttachFailure;
+pub use detach::DetachFailure;
+pub use event::{Event, EventBatch};
+pub use shutdown::ShutdownReport;
+pub use snapshot::{ComponentView, LinkView, Snapshot};
+pub use watch::{Events, RING};
+
+use crate::component::link::{Note, Observer};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, System, WeakAddr};
+use event::Emit;
+use graph::Graph;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use tokio::sync::oneshot;
+
+/// A handle on a supervisor's actor. Cheap to clone, usable from any thread. The supervisor lasts as long as a handle
+/// does; the default one as long as its system.
+#[derive(Clone)]
+pub struct Supervisor {
+    addr: Addr<SupervisorActor>,
+}
+
+impl Supervisor {
+    /// Starts a supervisor on the current arbiter.
+    pub fn start() -> Self {
+        Self { addr: SupervisorActor::default().start() }
+    }
+
+    /// The default supervisor of the current actix system; started on its first arbiter when first asked for.
+    ///
+    /// # Panics
+    ///
+    /// None of its own; like all of actix it needs a running system.
+    pub fn current() -> Self {
+        static DEFAULTS: LazyLock<Mutex<HashMap<usize, Supervisor>>> = LazyLock::new(Mutex::default);
+        let mut defaults = DEFAULTS.lock().unwrap_or_else(PoisonError::into_inner);
+        // those of systems that have ended
+        defaults.retain(|_, supervisor| supervisor.addr.connected());
+        let system = System::current();
+        defaults
+            .entry(system.id())
+            .or_insert_with(|| Self {
+                addr: SupervisorActor::start_in_arbiter(system.arbiter(), |_| SupervisorActor::default()),
+            })
+            .clone()
+    }
+
+    /// What [`join`](crate::component::join) takes so that this supervisor is told of the link, without being waited for.
+    pub fn observer(&self) -> Arc<dyn Observer> {
+        Arc::new(Notes(self.addr.downgrade()))
+    }
+
+    /// Sends a request with its reply inside: a caller that drops the future withdraws nothing.
+    async fn request<R: Send + 'static, M>(&self, make: impl FnOnce(oneshot::Sender<R>) -> M) -> Option<R>
+    where
+        M: Message<Result = ()> + Send + 'static,
+        SupervisorActor: Handler<M>,
+    {
+        let (tx, rx) = oneshot::channel();
+        self.addr.do_send(make(tx));
+        rx.await.ok()
+    }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Supervisor")
+    }
+}
+
+/// The actor behind a [`Supervisor`].
+#[derive(Debug, Default)]
+pub struct SupervisorActor {
+    graph: Graph,
+    watchers: watch::Watchers,
+    teardowns: abort::Teardowns,
+    shutdown: Option<shutdown::Shutdown>,
+}
+
+impl Actor for SupervisorActor {
+    type Context = Context<Self>;
+}
+
+/// Notes from ports, to a supervisor that they must not keep alive.
+struct Notes(WeakAddr<SupervisorActor>);
+
+impl Observer for Notes {
+    fn note(&self, note: Note) {
+        if let Some(addr) = self.0.upgrade() {
+            addr.do_send(Noted(note));
+        }
+    }
+}
+
+struct Noted(Note);
+
+impl Message for Noted {
+    type Result = ();
+}
+
+impl Handler<Noted> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, noted: Noted, ctx: &mut Context<Self>) {
+        for change in self.graph.note(noted.0) {
+            match change {
+                graph::Change::Event(event) => self.emit(event, ctx),
+                graph::Change::Aborted { link, cause } => self.tear_down(link, cause, ctx),
+                graph::Change::Gone { component, name } => {
+                    self.emit(Event::ComponentGone { component, name }, ctx);
+                    self.member_gone(component, ctx);
+                }
+            }
+        }
+        self.check_shutdown();
+    }
+}
+
+impl SupervisorActor {
+    fn observer(&self, ctx: &mut Context<Self>) -> Arc<dyn Observer> {
+        Arc::new(Notes(ctx.address().downgrade()))
+    }
+}

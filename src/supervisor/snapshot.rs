@@ -1,0 +1,173 @@
+//! Snapshot: the graph with its counters, as values, text and Mermaid.
+//!
+//! Counters lie in the links' cells and are written by the ports as they go; across arbiters they are not one instant.
+
+use super::{Supervisor, SupervisorActor};
+use crate::component::ComponentId;
+use crate::component::link::Waiting;
+use crate::proto::link::{Limit, LinkId, LinkState};
+use actix::{Context, Handler, Message};
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// The chains of a supervisor at one time.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The components, in the order in which they were made.
+    pub components: Vec<ComponentView>,
+    /// The links, in the order in which they were made.
+    pub links: Vec<LinkView>,
+}
+
+/// A component in a snapshot.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ComponentView {
+    /// Its process-wide name.
+    pub id: ComponentId,
+    /// The name that its owner chose.
+    pub name: Arc<str>,
+    /// True if its inlet and outlet are two directions of one thing.
+    pub two_way: bool,
+}
+
+/// A link in a snapshot.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LinkView {
+    /// Its process-wide name.
+    pub id: LinkId,
+    /// The producer.
+    pub producer: Option<ComponentId>,
+    /// The consumer.
+    pub consumer: Option<ComponentId>,
+    /// How far the producer's end has come.
+    pub outlet: LinkState,
+    /// How far the consumer's end has come.
+    pub inlet: LinkState,
+    /// Bytes, or items, that were sent.
+    pub produced: u64,
+    /// Bytes, or items, that the consumer's port has taken.
+    pub accepted: u64,
+    /// Messages that were sent.
+    pub messages: u64,
+    /// The limit last granted.
+    pub limit: Limit,
+    /// What lies between: sent and not yet taken.
+    pub queued: u64,
+    /// What the consumer has taken and not finished with.
+    pub held: u64,
+    /// What the producer waits for now.
+    pub waiting: Waiting,
+    /// Time with credit and without data.
+    pub starved: Duration,
+    /// Time with data and without credit.
+    pub blocked: Duration,
+    /// Messages of earlier attachments that were dropped.
+    pub stale: u64,
+}
+
+impl Supervisor {
+    /// The chains now. Empty if the supervisor is gone.
+    pub async fn snapshot(&self) -> Snapshot {
+        self.request(Take).await.unwrap_or_default()
+    }
+}
+
+struct Take(oneshot::Sender<Snapshot>);
+
+impl Message for Take {
+    type Result = ();
+}
+
+impl Handler<Take> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Take(reply): Take, _: &mut Context<Self>) {
+        let components = self.graph.nodes().map(|node| ComponentView {
+            id: node.info.id(),
+            name: node.info.name().clone(),
+            two_way: node.info.is_two_way(),
+        });
+        let links = self.graph.edges().map(|edge| {
+            let (cell, times) = (edge.link.cell(), edge.link.times());
+            LinkView {
+                id: edge.link.id(),
+                producer: edge.producer,
+                consumer: edge.consumer,
+                outlet: cell.outlet_state(),
+                inlet: cell.inlet_state(),
+                produced: cell.produced().quantity,
+                accepted: cell.accepted().quantity,
+                messages: cell.produced().messages,
+                limit: cell.limit(),
+                queued: cell.in_flight(),
+                held: cell.held(),
+                waiting: times.waiting(),
+                starved: times.starved(),
+                blocked: times.blocked(),
+                stale: cell.stale(),
+            }
+        });
+        let _ = reply.send(Snapshot { components: components.collect(), links: links.collect() });
+    }
+}
+
+impl Snapshot {
+    /// The name of a component, or `?` for one that is gone.
+    pub fn name(&self, component: Option<ComponentId>) -> &str {
+        let found = component.and_then(|id| self.components.iter().find(|c| c.id == id));
+        found.map_or("?", |c| &c.name)
+    }
+
+    /// The graph as a Mermaid flowchart.
+    pub fn mermaid(&self) -> String {
+        let mut out = String::from("flowchart LR\n");
+        for c in &self.components {
+            // writing to a string does not fail
+            let _ = writeln!(out, "  c{}[\"{}\"]", c.id.value(), escape(&c.name));
+        }
+        for l in &self.links {
+            if let (Some(p), Some(c)) = (l.producer, l.consumer) {
+                let _ = writeln!(out, "  c{} -->|\"{} of {}\"| c{}", p.value(), l.accepted, l.produced, c.value());
+            }
+        }
+        out
+    }
+}
+
+/// Quotes and line breaks would end a Mermaid label.
+fn escape(name: &str) -> String {
+    name.replace('"', "#quot;").replace(['\n', '\r'], " ")
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for l in &self.links {
+            let state = if l.inlet.is_terminal() { l.inlet } else { l.outlet };
+            writeln!(
+                f,
+                "{} {} -> {}  {state:?}  produced {} accepted {} limit {} queued {} held {}  starved {:.1?} blocked {:.1?}",
+                l.id,
+                self.name(l.producer),
+                self.name(l.consumer),
+                l.produced,
+                l.accepted,
+                l.limit,
+                l.queued,
+                l.held,
+                l.starved,
+                l.blocked
+            )?;
+        }
+        for c in &self.components {
+            if !self.links.iter().any(|l| l.producer == Some(c.id) || l.consumer == Some(c.id)) {
+                writeln!(f, "{} has no link", c.name)?;
+            }
+        }
+        Ok(())
+    }
+}
