@@ -2,3 +2,5 @@
 
 pub mod component;
 pub mod proto;
+#[cfg(feature = "cli")]
+pub mod tool;
