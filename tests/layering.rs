@@ -2,8 +2,9 @@
 //! runtime, no socket, no thread and no clock.
 //!
 //! In one crate the compiler does not say so. This test reads each file, leaves out comments and literals, takes each
-//! `crate::X` (groups of a `use` included) and compares it with [`LAYERS`]. What `super::` reaches stays inside a
-//! folder in this crate, and is not followed.
+//! `crate::X` (groups of a `use` included) and compares it with [`LAYERS`]. An exported macro lies at the root of the
+//! crate, and counts for the layer that it is written in. What `super::` reaches stays inside a folder in this crate,
+//! and is not followed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 #[path = "support/rust_text.rs"]
 mod rust_text;
 
-use rust_text::{Name, code_only, names};
+use rust_text::{Name, code_only, exported_macros, names};
 
 /// A folder of `src`, and the folders that it may use besides itself.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -56,21 +57,26 @@ impl fmt::Display for Finding {
     }
 }
 
+/// An exported macro, and the file that it is written in.
+type Macro = (String, String);
+
 /// Checks one file, given by its path from the root of the repository.
-fn check(file: &str, text: &str) -> Vec<Finding> {
+fn check(file: &str, text: &str, macros: &[Macro]) -> Vec<Finding> {
     let finding = |line, text: String| Finding { file: file.to_owned(), line, text };
     let mut found = Vec::new();
     if !text.starts_with("//!") {
         found.push(finding(1, "does not open with a //! doc".to_owned()));
     }
-    let Some(folder) = folder(file) else { return found };
+    let Some(folder) = folder_of(file) else { return found };
     let Some((_, below)) = LAYERS.iter().find(|(name, _)| *name == folder) else {
         found.push(finding(1, format!("{folder} is not a layer; tests/layering.rs lists them")));
         return found;
     };
-    for Name { path, line, macro_call } in names(&code_only(text)) {
-        if let Some(edge) = path.strip_prefix("crate::").filter(|_| !macro_call) {
+    for Name { path, line } in names(&code_only(text)) {
+        if let Some(edge) = path.strip_prefix("crate::") {
             let target = edge.split("::").next().unwrap_or_default();
+            let home = macros.iter().find(|(name, _)| name == target).and_then(|(_, file)| folder_of(file));
+            let target = home.unwrap_or(target);
             if target != folder && !below.contains(&target) {
                 found.push(finding(line, format!("{folder} must not use crate::{target}")));
             }
@@ -84,7 +90,7 @@ fn check(file: &str, text: &str) -> Vec<Finding> {
 }
 
 /// The top folder below `src`, with `src/x.rs` being in `x`; none for files that belong to no layer.
-fn folder(file: &str) -> Option<&str> {
+fn folder_of(file: &str) -> Option<&str> {
     let inside = file.strip_prefix("src/")?;
     let top = inside.split('/').next()?;
     let top = top.strip_suffix(".rs").unwrap_or(top);
@@ -113,18 +119,25 @@ fn no_file_breaks_the_layers() {
     }
     files.sort();
     assert!(files.len() > 10, "looked in the wrong place: {files:?}");
-    let mut told = Vec::new();
-    for path in &files {
-        let text = std::fs::read_to_string(path).expect("a source file");
+    let read = |path: &PathBuf| {
         let name = path.strip_prefix(root).expect("below the root").to_string_lossy().replace('\\', "/");
-        told.extend(check(&name, &text).iter().map(Finding::to_string));
-    }
+        (name, std::fs::read_to_string(path).expect("a source file"))
+    };
+    let files: Vec<(String, String)> = files.iter().map(read).collect();
+    let macros: Vec<Macro> = files
+        .iter()
+        .filter(|(file, _)| file.starts_with("src/"))
+        .flat_map(|(file, text)| exported_macros(&code_only(text)).into_iter().map(|name| (name, file.clone())))
+        .collect();
+    let told: Vec<_> =
+        files.iter().flat_map(|(file, text)| check(file, text, &macros)).map(|found| found.to_string()).collect();
     assert!(told.is_empty(), "\n{}\n", told.join("\n"));
 }
 
 /// What [`check`] says of a file with a doc on line 1 and the text on line 2.
 fn told(file: &str, text: &str) -> Vec<String> {
-    check(file, &format!("//! Doc.\n{text}")).iter().map(Finding::to_string).collect()
+    let macros = [("wire".to_owned(), "src/component/wire.rs".to_owned())];
+    check(file, &format!("//! Doc.\n{text}"), &macros).iter().map(Finding::to_string).collect()
 }
 
 #[test]
@@ -153,6 +166,7 @@ fn an_edge_down_the_list_is_found() {
             "macro_rules! m { () => { $crate::tool::f() } }",
             "src/component/a.rs:2: component must not use crate::tool",
         ),
+        ("src/proto/a.rs", "crate::wire! {}", "src/proto/a.rs:2: proto must not use crate::component"),
         ("src/new/a.rs", "", "src/new/a.rs:1: new is not a layer; tests/layering.rs lists them"),
     ] {
         assert_eq!(told(file, text), [finding], "{text}");
@@ -179,9 +193,15 @@ fn a_runtime_in_proto_is_found() {
 }
 
 #[test]
+fn exported_macros_are_known_by_name() {
+    let text = "#[macro_export]\nmacro_rules! wire { () => {} }\n#[macro_export]\n#[doc(hidden)] macro_rules! __port { () => {} }\nmacro_rules! own { () => {} }";
+    assert_eq!(exported_macros(&code_only(text)), ["wire", "__port"]);
+}
+
+#[test]
 fn a_file_without_a_doc_is_found() {
     for file in ["src/lib.rs", "src/tool/a.rs", "tests/a.rs", "benches/b.rs"] {
-        let found: Vec<_> = check(file, "use std::fmt;\n").iter().map(Finding::to_string).collect();
+        let found: Vec<_> = check(file, "use std::fmt;\n", &[]).iter().map(Finding::to_string).collect();
         assert_eq!(found, [format!("{file}:1: does not open with a //! doc")]);
     }
 }
@@ -197,7 +217,7 @@ fn what_is_allowed_is_let_by() {
         ("src/proto/a.rs", "const Q: char = '\"'; fn f<'a>(x: &'a str) { crate::proto::g('\\'', x) }"),
         ("src/proto/a.rs", "let my_actix = tokio_free; struct Actix; let x = a.std;"),
         ("src/proto/a.rs", "pub(crate) fn f() {}\npub(in crate::proto) fn g() {}"),
-        ("src/component/a.rs", "crate::ports! { inlet data }\nuse crate::proto::Id;"),
+        ("src/component/a.rs", "crate::wire! { inlet data }\nuse crate::{proto::Id, wire};"),
         ("src/tool/a.rs", "use crate::{agent::tcp, supervisor};"),
         ("tests/a.rs", "use crate::whatever; use actix::Actor;"),
     ] {

@@ -7,8 +7,6 @@ pub(crate) struct Name {
     pub(crate) path: String,
     /// The line of its last part, counted from 1.
     pub(crate) line: usize,
-    /// Whether `!` follows, as in `crate::name!`.
-    pub(crate) macro_call: bool,
 }
 
 /// The text with comments and the content of literals as blanks; line breaks stay where they are.
@@ -55,6 +53,26 @@ pub(crate) fn names(code: &str) -> Vec<Name> {
     found
 }
 
+/// The macros of cleaned code that are exported to the root of their crate.
+pub(crate) fn exported_macros(code: &str) -> Vec<String> {
+    let tokens = tokens(code);
+    let mut exported = false;
+    let mut found = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        match token.text {
+            "macro_export" => exported = true,
+            "macro_rules" => {
+                // Behind it are the exclamation mark and the name.
+                if let Some(name) = tokens.get(at + 2).filter(|_| std::mem::take(&mut exported)) {
+                    found.push(name.text.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 struct Token<'a> {
     text: &'a str,
     line: usize,
@@ -93,8 +111,7 @@ fn tree(tokens: &[Token<'_>], mut at: usize, prefix: &str, found: &mut Vec<Name>
         }
         at += 1;
     }
-    let macro_call = tokens.get(at).is_some_and(|token| token.text == "!");
-    found.push(Name { path, line, macro_call });
+    found.push(Name { path, line });
     at
 }
 
