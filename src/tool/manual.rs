@@ -12,7 +12,7 @@ pub fn man() -> io::Result<Vec<u8>> {
     let mut definition = Cli::definition().after_help(None::<&str>).after_long_help(None::<&str>);
     definition.build();
     let mut page = Vec::new();
-    let man = Man::new(definition.clone()).manual("User Commands");
+    let man = Man::new(definition.clone());
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
