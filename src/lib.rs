@@ -3,3 +3,5 @@
 pub mod component;
 pub mod proto;
 pub mod supervisor;
+#[cfg(feature = "cli")]
+pub mod tool;
