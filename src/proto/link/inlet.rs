@@ -233,7 +233,12 @@ impl<T: Payload> Inlet<T> {
     }
 
     /// The component has finished with `quantity` units in `messages` items. Bound by the drain rule.
+    ///
+    /// After an abort this does nothing: the port has let go of all it held, and the component may not know yet.
     pub fn release(&mut self, quantity: u64, messages: u64) {
+        if self.phase == InletPhase::Aborted {
+            return;
+        }
         let excess = self.held.sub(quantity, messages);
         debug_assert!(excess.is_zero(), "released {excess:?} more than was held");
         // the last unit takes the last message along: a component that joins items need not count them
