@@ -181,6 +181,8 @@ impl<T: Payload> Inlet<T> {
                 cell.store_inlet_state(LinkState::Open);
                 self.cell = Some(cell);
                 self.phase = InletPhase::Open;
+                // what is left from an earlier attachment counts here, so observers see it here
+                self.store_held();
                 self.check();
                 Ok(())
             }
