@@ -323,7 +323,11 @@ impl<T: Payload> Inlet<T> {
     /// The producer broke the link off; the cause is in the cell. `false` if this is of another attachment, or comes
     /// after the end. Bound by the drain rule.
     pub fn handle_abort(&mut self, link: LinkId) -> bool {
-        if !self.is_current(link) || !matches!(self.phase, InletPhase::Open) {
+        if !self.is_current(link) {
+            self.count_stale();
+            return false;
+        }
+        if self.phase != InletPhase::Open {
             return false;
         }
         self.notice_cause();
@@ -333,10 +337,7 @@ impl<T: Payload> Inlet<T> {
     /// P5 and A2: false for a message of another attachment or of one that is aborted; P4: nothing after the end.
     fn admits(&mut self, link: LinkId) -> bool {
         if !self.is_current(link) {
-            self.stale += 1;
-            if let Some(cell) = &self.cell {
-                cell.count_stale();
-            }
+            self.count_stale();
             return false;
         }
         match self.phase {
@@ -349,6 +350,13 @@ impl<T: Payload> Inlet<T> {
                 false
             }
             InletPhase::Idle | InletPhase::Ended | InletPhase::Aborted => false,
+        }
+    }
+
+    fn count_stale(&mut self) {
+        self.stale += 1;
+        if let Some(cell) = &self.cell {
+            cell.count_stale();
         }
     }
 
