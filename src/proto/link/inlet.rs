@@ -195,13 +195,18 @@ impl<T: Payload> Inlet<T> {
     /// Second step of a detach: the producer stopped at `at`, and everything up to there has come, since messages keep
     /// their order. Verifies that. Bound by the drain rule.
     ///
-    /// `None` if `link` is not attached here.
+    /// `None` if `link` is not attached here, or has been broken off; that follows as an effect.
     ///
     /// # Errors
     ///
     /// [`Violation::PositionMismatch`]; the link is then aborted with it.
     pub fn close_at(&mut self, link: LinkId, at: Count) -> Option<Result<(), Violation>> {
         if self.phase != InletPhase::Open || !self.is_current(link) {
+            return None;
+        }
+        // A2: as in the outlet's detach
+        self.notice_cause();
+        if self.phase != InletPhase::Open {
             return None;
         }
         if self.accepted != at {

@@ -193,11 +193,17 @@ impl<T: Payload> Outlet<T> {
         true
     }
 
-    /// Stops at a definite position and parts from the link. The position, or `None` if `link` is not attached here.
+    /// Stops at a definite position and parts from the link. The position, or `None` if `link` is not attached here, or
+    /// has been broken off; that follows as an effect.
     ///
     /// What waits for credit stays in the outlet for the next attachment. Bound by the drain rule.
     pub fn detach(&mut self, link: LinkId) -> Option<Count> {
         if !self.is_attached() || !self.is_current(link) {
+            return None;
+        }
+        // A2: a link whose cause is set is aborted, and what lies on it is lost; it is too late to part without loss
+        self.notice_cause();
+        if !self.is_attached() {
             return None;
         }
         let at = self.sent;
