@@ -49,9 +49,8 @@ impl<T: Payload> Letter<T> {
 }
 
 struct Queue<T> {
-    from: Node,
     to: Node,
-    letters: VecDeque<(Duration, Letter<T>)>,
+    letters: VecDeque<(Duration, Node, Letter<T>)>,
 }
 
 struct Consumer<T> {
@@ -96,12 +95,9 @@ impl<T: Sample> Pair<T> {
     pub fn new(seed: u64, delays: Delays, inlets: Vec<Inlet<T>>) -> Self {
         let mut queues = Vec::new();
         for n in 0..inlets.len() {
-            let ways = [
-                (Node::Producer, Node::Consumer(n)),
-                (Node::Consumer(n), Node::Producer),
-                (Node::Consumer(n), Node::Consumer(n)),
-            ];
-            queues.extend(ways.map(|(from, to)| Queue { from, to, letters: VecDeque::new() }));
+            // down, up, and the consumer's notes to itself
+            let ways = [Node::Consumer(n), Node::Producer, Node::Consumer(n)];
+            queues.extend(ways.map(|to| Queue { to, letters: VecDeque::new() }));
         }
         let consumers = inlets
             .into_iter()
@@ -284,7 +280,7 @@ impl<T: Sample> Pair<T> {
         self.check();
     }
 
-    /// This owner breaks its port off. The supervisor sets the cell of the producer's link and wakes both ends.
+    /// This owner breaks its port off. The supervisor sets the cell of the link and wakes both ends.
     pub fn abort(&mut self, node: Node, cause: Arc<Cause>) {
         self.wants(node, Want::Abort);
         match node {
@@ -297,13 +293,15 @@ impl<T: Sample> Pair<T> {
                 self.drain_inlet(n);
             }
             Node::Supervisor => {
-                let Some(link) = self.outlet_link else { return };
+                // the producer may have parted already, and its consumer not yet
+                let last = self.consumers.iter().find_map(|consumer| consumer.link);
+                let Some(link) = self.outlet_link.or(last) else { return };
                 let record = self.find(link);
                 let n = record.consumer;
                 record.cell.set_cause(cause);
                 self.see_causes();
-                self.mail_down(n, Letter::Down(Down::Abort { link }, None));
-                self.mail_up(n, Letter::Up(Up::Abort { link }));
+                self.mail(3 * n, Node::Supervisor, Letter::Down(Down::Abort { link }, None));
+                self.mail(3 * n + 1, Node::Supervisor, Letter::Up(Up::Abort { link }));
             }
         }
         self.check();
@@ -378,17 +376,17 @@ impl<T: Sample> Pair<T> {
 
     /// Delivers the letter that is due next; between several that are due at once it draws. False if there is none.
     pub fn step(&mut self) -> bool {
-        let due = self.queues.iter().filter_map(|queue| queue.letters.front().map(|(due, _)| *due)).min();
+        let due = self.queues.iter().filter_map(|queue| queue.letters.front().map(|(due, _, _)| *due)).min();
         let Some(due) = due else { return false };
-        let ready = |queue: &Queue<T>| queue.letters.front().is_some_and(|(at, _)| *at == due);
+        let ready = |queue: &Queue<T>| queue.letters.front().is_some_and(|(at, _, _)| *at == due);
         let choices = self.queues.iter().filter(|queue| ready(queue)).count() as u64;
         let chosen = usize::try_from(self.rng.below(choices)).unwrap_or(0);
         let Some(queue) = self.queues.iter_mut().filter(|queue| ready(queue)).nth(chosen) else { return false };
-        let (from, to) = (queue.from, queue.to);
-        let Some((_, letter)) = queue.letters.pop_front() else { return false };
+        let to = queue.to;
+        let Some((_, from, letter)) = queue.letters.pop_front() else { return false };
         self.now = self.now.max(due);
-        match (from, to) {
-            (_, Node::Consumer(n)) => self.arrives_at_consumer(from, n, letter),
+        match to {
+            Node::Consumer(n) => self.arrives_at_consumer(from, n, letter),
             _ => self.arrives_at_producer(from, letter),
         }
         self.check();
@@ -451,7 +449,7 @@ impl<T: Sample> Pair<T> {
             let under_way: u64 = self.queues[3 * record.consumer]
                 .letters
                 .iter()
-                .filter_map(|(_, letter)| match letter {
+                .filter_map(|(_, _, letter)| match letter {
                     // a forged letter has no limit, and was not produced
                     Letter::Down(Down::Consume { link: of, item }, Some(_)) if *of == link => Some(item.quantity()),
                     _ => None,
@@ -472,24 +470,24 @@ impl<T: Sample> Pair<T> {
     }
 
     fn mail_down(&mut self, n: usize, letter: Letter<T>) {
-        self.mail(3 * n, letter);
+        let from = match &letter {
+            Letter::Attach(_) | Letter::CloseAt { .. } => Node::Supervisor,
+            _ => Node::Producer,
+        };
+        self.mail(3 * n, from, letter);
     }
 
     fn mail_up(&mut self, n: usize, letter: Letter<T>) {
-        self.mail(3 * n + 1, letter);
+        self.mail(3 * n + 1, Node::Consumer(n), letter);
     }
 
-    fn mail(&mut self, queue: usize, letter: Letter<T>) {
+    fn mail(&mut self, queue: usize, from: Node, letter: Letter<T>) {
         let due = self.now + self.delays.draw(&mut self.rng);
-        let Queue { from, to, letters } = &mut self.queues[queue];
-        let last = letters.back().map_or(Duration::ZERO, |(due, _)| *due);
-        let (from, to) = match &letter {
-            Letter::Attach(_) | Letter::CloseAt { .. } => (Node::Supervisor, *to),
-            Letter::Answer { .. } => (*from, Node::Supervisor),
-            _ => (*from, *to),
-        };
+        let queue = &mut self.queues[queue];
+        let last = queue.letters.back().map_or(Duration::ZERO, |(due, _, _)| *due);
+        let to = if matches!(letter, Letter::Answer { .. }) { Node::Supervisor } else { queue.to };
         let note = letter.note();
-        letters.push_back((due.max(last), letter));
+        queue.letters.push_back((due.max(last), from, letter));
         if note != Note::TurnEnds {
             self.log(What::Sent { from, to, note });
         }
@@ -566,7 +564,7 @@ impl<T: Sample> Pair<T> {
         self.log(What::Arrived { from: Node::Producer, to: Node::Consumer(n), note, fate });
         if self.lazy && fate == Fate::Taken && self.rng.chance(50) {
             self.consumers[n].turn = true;
-            self.mail(3 * n + 2, Letter::TurnEnds);
+            self.mail(3 * n + 2, Node::Consumer(n), Letter::TurnEnds);
         } else {
             self.drain_inlet(n);
         }
