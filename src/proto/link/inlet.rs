@@ -209,6 +209,7 @@ impl<T: Payload> Inlet<T> {
         if self.phase != InletPhase::Open {
             return None;
         }
+        // P6: nothing that the producer sent is missing
         if self.accepted != at {
             let violation = Violation::PositionMismatch { expected: Displayed(at), found: Displayed(self.accepted) };
             self.violated(violation.clone());
