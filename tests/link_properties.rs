@@ -464,6 +464,63 @@ fn a2_an_outlet_that_has_ended_sets_nothing() {
     });
 }
 
+// ---- the stories themselves
+
+/// A property over stories in which nothing happens holds for nothing.
+#[test]
+fn stories_reach_the_corners_that_the_rules_are_about() {
+    use std::cell::RefCell;
+    let reached = RefCell::new(std::collections::BTreeMap::<&str, u32>::new());
+    let count = |name, happened| {
+        *reached.borrow_mut().entry(name).or_default() += u32::from(happened);
+    };
+    // this many stories whatever the environment says, since it is about frequencies
+    for seed in 0..3_000 {
+        Run { seed, kind: Kind::ALL, rng: Rng::new(77 << 40 ^ seed) }.told(|pair| {
+            let any = |test: &dyn Fn(&What) -> bool| pair.events.iter().any(|event| test(&event.what));
+            let aborted = |overs: &[Terminal]| matches!(overs, [Terminal::Aborted(_)]);
+            let quantity = |what: &What, least| matches!(what, What::Sent { note: Note::Consume { quantity, .. }, .. } if *quantity >= least);
+            count("attached again", pair.records.len() > 1);
+            count("attached to both consumers", (0..2).all(|n| pair.records.iter().any(|r| r.consumer == n && !r.sent.is_zero())));
+            count("attachment refused", pair.records.iter().any(|record| record.released));
+            count("aborted at both ends", pair.records.iter().any(|r| aborted(&r.outlet_over) && aborted(&r.inlet_over)));
+            count("outlet detached, inlet aborted", pair.records.iter().any(|r| {
+                matches!(r.outlet_over[..], [Terminal::Detached { .. }]) && aborted(&r.inlet_over)
+            }));
+            count("outlet ended, inlet aborted", pair.records.iter().any(|r| {
+                matches!(r.outlet_over[..], [Terminal::Ended { .. }]) && aborted(&r.inlet_over)
+            }));
+            count("data lost by an abort", pair.records.iter().any(|record| !record.lost.is_zero()));
+            count("data under way at a detach", pair.records.iter().any(|record| {
+                let link = record.cell.id();
+                let at = |test: &dyn Fn(&What) -> bool| pair.events.iter().position(|event| test(&event.what));
+                let parted = at(&|what| matches!(what, What::Wants { want: Want::Detach { link: l, .. }, .. } if *l == link));
+                parted.is_some_and(|parted| pair.events[parted..].iter().any(|event| matches!(event.what,
+                    What::Arrived { note: Note::Consume { link: l, .. }, fate: Fate::Taken, .. } if l == link)))
+            }));
+            count("mail to a dead owner", any(&|what| matches!(what, What::Arrived { fate: Fate::Dead, .. })));
+            count("stale grants", pair.stale > 0);
+            count("ended clean", pair.records.iter().any(|r| matches!(r.inlet_over[..], [Terminal::Ended { clean: true }])));
+            count("ended unclean", pair.records.iter().any(|r| matches!(r.inlet_over[..], [Terminal::Ended { clean: false }])));
+            count("ended before the first attachment", any(&|what| matches!(what, What::Wants { want: Want::End { .. }, .. }))
+                && !matches!(pair.records, [record, ..] if !record.sent.is_zero()));
+            count("piece of 64 KiB", any(&|what| quantity(what, 1 << 16)));
+            count("piece of half a MiB", any(&|what| quantity(what, 1 << 19)));
+            count("window of 1", pair.story.windows.iter().any(|window| window.quantity == 1));
+            count("push split", any(&|what| matches!(what, What::Wants { want: Want::Push { quantity, taken: true }, .. } if *quantity > 1))
+                && pair.records.iter().any(|record| record.sent.messages > 1));
+            count("push refused", any(&|what| matches!(what, What::Wants { want: Want::Push { taken: false, .. }, .. })));
+            count("granted by hand", any(&|what| matches!(what, What::Wants { want: Want::Grant { .. }, .. })));
+            count("turn with several items", any(&|what| matches!(what, What::Arrived { note: Note::TurnEnds, .. })));
+        });
+    }
+    let reached = reached.into_inner();
+    println!("{reached:#?}");
+    for (corner, stories) in reached {
+        assert!(stories >= 10, "only {stories} of 3,000 stories have: {corner}");
+    }
+}
+
 // ---- arithmetic
 
 proptest! {
@@ -551,10 +608,10 @@ fn judge_stale(pair: &Outcome<'_>) {
             What::Wants { node: Node::Producer, want: Want::Reserve { link } } => outlet = Some(*link),
             What::Wants { node: Node::Producer, want: Want::Detach { .. } } => outlet = None,
             // the harness releases a refused reservation when it is answered
-            What::Arrived { to: Node::Supervisor, note: Note::Answer { link, done: false }, .. } => {
-                if pair.records.iter().any(|record| record.cell.id() == *link && record.released) {
-                    outlet = None;
-                }
+            What::Arrived { to: Node::Supervisor, note: Note::Answer { link, done: false }, .. }
+                if pair.records.iter().any(|record| record.cell.id() == *link && record.released) =>
+            {
+                outlet = None;
             }
             What::Arrived { to: Node::Consumer(n), note: Note::Attach { link }, fate: Fate::Taken, .. } => {
                 inlets.insert(*n, Some(*link));
@@ -712,7 +769,7 @@ impl Run {
 
     /// Tells a story with one payload or the other, and judges it.
     fn told(self, judge: impl Fn(&Outcome<'_>)) {
-        if self.seed % 3 == 0 { self.tell::<u32>(judge) } else { self.tell::<Bytes>(judge) }
+        if self.seed.is_multiple_of(3) { self.tell::<u32>(judge) } else { self.tell::<Bytes>(judge) }
     }
 
     fn window(&mut self) -> Window {
@@ -724,8 +781,12 @@ impl Run {
         let mut story = Story::default();
         let mut manual = Vec::new();
         let mut inlets = Vec::new();
+        let large = self.rng.chance(10);
         for _ in 0..2 {
-            let window = self.window();
+            let mut window = self.window();
+            if large {
+                window.quantity = window.quantity.max(16 * 1024);
+            }
             story.windows.push(window);
             let by_hand = self.kind.manual && self.rng.chance(25);
             inlets.push(if by_hand { Inlet::manual() } else { Inlet::new(window) });
@@ -737,7 +798,8 @@ impl Run {
         }
         // not many more messages than a hundred for a piece, however small the window
         let smallest = story.windows.iter().map(|window| window.quantity).min().unwrap_or(1);
-        let largest = self.rng.magnitude(MIB.min(smallest * 64));
+        let most = MIB.min(smallest * 64);
+        let largest = if large { most } else { self.rng.magnitude(most) };
         if self.rng.chance(80) {
             pair.attach(0).expect("free");
         }
@@ -768,7 +830,10 @@ impl Run {
                     pair.step();
                 }
             }
-            40..65 => push(pair, story, self.rng.magnitude(largest)),
+            40..65 => {
+                let quantity = if self.rng.chance(20) { largest } else { self.rng.magnitude(largest) };
+                push(pair, story, quantity);
+            }
             65..72 => match pair.attach(n) {
                 Ok(_) | Err(Broken::Busy | Broken::Refused(_) | Broken::NotAttached) => {}
             },
@@ -839,6 +904,14 @@ impl Run {
             for n in (0..2).filter(|n| !manual[*n]) {
                 pair.set_window(n, story.windows[n]);
             }
+        }
+        if self.kind.aborts && self.rng.chance(20) {
+            // before anything is released: some consumers still hold items when the end comes
+            self.end(pair, story);
+            for _ in 0..self.rng.between(0, 8) {
+                pair.step();
+            }
+            self.abort(pair);
         }
         let credit = Credit { quantity: 2 * MIB, messages: 1 << 21 };
         let mut last = 0;

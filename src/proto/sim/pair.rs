@@ -501,7 +501,7 @@ impl<T: Sample> Pair<T> {
             self.log(What::Arrived { from, to, note, fate: Fate::Dead });
             return;
         }
-        if self.consumers[n].turn && !matches!(note, Note::Consume { .. }) {
+        if self.consumers[n].turn && !matches!(note, Note::Consume { .. } | Note::TurnEnds) {
             self.drain_inlet(n);
         }
         let inlet = &mut self.consumers[n].inlet;
@@ -529,6 +529,7 @@ impl<T: Sample> Pair<T> {
             Letter::Down(Down::Abort { link }, _) => inlet.handle_abort(link),
             Letter::TurnEnds => {
                 if self.consumers[n].turn {
+                    self.log(What::Arrived { from, to, note, fate: Fate::Taken });
                     self.drain_inlet(n);
                 }
                 return;

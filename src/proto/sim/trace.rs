@@ -161,6 +161,7 @@ impl fmt::Display for Event {
                 }
             },
             What::Sent { from, to, note } => write!(f, "{from} > {to}  {note}"),
+            What::Arrived { to, note: Note::TurnEnds, .. } => write!(f, "{to}      turn ends"),
             What::Arrived { from, to, note, fate } => {
                 let fate = match fate {
                     Fate::Taken => "",
