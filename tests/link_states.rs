@@ -111,9 +111,18 @@ fn outlet_events() -> Events<Outlet<Bytes>> {
         }),
         ("push", |outlet, _| outcome(outlet.push(Bytes::from_static(b"pushed")))),
         ("push nothing", |outlet, _| outcome(outlet.push(Bytes::new()))),
-        ("end clean", |outlet, _| done(outlet.end(true))),
-        ("end unclean", |outlet, _| done(outlet.end(false))),
-        ("abort", |outlet, _| done(outlet.abort(cause("second")))),
+        ("end clean", |outlet, _| {
+            outlet.end(true);
+            done()
+        }),
+        ("end unclean", |outlet, _| {
+            outlet.end(false);
+            done()
+        }),
+        ("abort", |outlet, _| {
+            outlet.abort(cause("second"));
+            done()
+        }),
         ("can produce 9", |outlet, cell| {
             format!("{}", outlet.handle_can_produce(cell.id(), Limit { quantity: 9, messages: 9 }))
         }),
@@ -126,7 +135,10 @@ fn outlet_events() -> Events<Outlet<Bytes>> {
             format!("{:?}", outlet.handle_abort(cell.id()))
         }),
         ("told of abort of another", |outlet, _| format!("{:?}", outlet.handle_abort(LinkId::next()))),
-        ("cell set", |_, cell| done(cell.set_cause(cause("second")))),
+        ("cell set", |_, cell| {
+            cell.set_cause(cause("second"));
+            done()
+        }),
     ]
 }
 
@@ -232,12 +244,30 @@ fn inlet_events() -> Events<Inlet<Bytes>> {
             format!("{}", inlet.handle_abort(cell.id()))
         }),
         ("told of abort of another", |inlet, _| format!("{}", inlet.handle_abort(LinkId::next()))),
-        ("cell set", |_, cell| done(cell.set_cause(cause("second")))),
-        ("abort", |inlet, _| done(inlet.abort(cause("second")))),
-        ("release all", |inlet, _| done(inlet.release_all())),
-        ("grant 5", |inlet, _| done(inlet.grant(Credit { quantity: 5, messages: 5 }))),
-        ("window 16", |inlet, _| done(inlet.set_window(Window { quantity: 16, messages: 8 }))),
-        ("window closed", |inlet, _| done(inlet.set_window(Window::CLOSED))),
+        ("cell set", |_, cell| {
+            cell.set_cause(cause("second"));
+            done()
+        }),
+        ("abort", |inlet, _| {
+            inlet.abort(cause("second"));
+            done()
+        }),
+        ("release all", |inlet, _| {
+            inlet.release_all();
+            done()
+        }),
+        ("grant 5", |inlet, _| {
+            inlet.grant(Credit { quantity: 5, messages: 5 });
+            done()
+        }),
+        ("window 16", |inlet, _| {
+            inlet.set_window(Window { quantity: 16, messages: 8 });
+            done()
+        }),
+        ("window closed", |inlet, _| {
+            inlet.set_window(Window::CLOSED);
+            done()
+        }),
     ]
 }
 
@@ -296,7 +326,7 @@ fn outcome<E: std::fmt::Display>(result: Result<(), E>) -> String {
     result.map_or_else(|error| format!("error: {error}"), |()| String::from("ok"))
 }
 
-fn done<T>(_: T) -> String {
+fn done() -> String {
     String::from("-")
 }
 
