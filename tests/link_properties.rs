@@ -13,7 +13,9 @@ use versile_io::proto::link::{
     Cause, Count, Credit, Down, Inlet, InletPhase, Limit, LinkCell, LinkId, Origin, OutletPhase, PushError, Reason,
     Rule, Terminal, Up, Window,
 };
-use versile_io::proto::sim::{Broken, Delays, Event, Fate, Node, Note, Pair, Record, Rng, Sample, Want, What};
+use versile_io::proto::sim::{
+    Delays, Event, Fate, Node, Note, Pair, Record, Rng, Sample, TransactionError, Want, What,
+};
 
 // ---- P1 to P6
 
@@ -837,7 +839,7 @@ impl Run {
                 push(pair, story, quantity);
             }
             65..72 => match pair.attach(n) {
-                Ok(_) | Err(Broken::Busy | Broken::Refused(_) | Broken::NotAttached) => {}
+                Ok(_) | Err(TransactionError::Busy | TransactionError::Refused(_) | TransactionError::NotAttached) => {}
             },
             72..78 if self.kind.detach => match pair.detach() {
                 Ok(_) | Err(_) => {}

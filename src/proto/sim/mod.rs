@@ -29,6 +29,6 @@ mod pair;
 mod schedule;
 mod trace;
 
-pub use pair::{Broken, Pair};
+pub use pair::{Pair, TransactionError};
 pub use schedule::{Delays, Rng};
 pub use trace::{Event, Fate, Node, Note, Record, Sample, Want, What};

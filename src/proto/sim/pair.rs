@@ -10,15 +10,19 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use thiserror::Error;
 
 /// A transaction that cannot begin now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum TransactionError {
     /// Another one is under way.
+    #[error("another transaction is under way")]
     Busy,
     /// The producer refused.
-    Refused(AttachError),
+    #[error("the producer refused: {0}")]
+    Refused(#[source] AttachError),
     /// The producer is not attached, or there is no producer.
+    #[error("the producer is not attached")]
     NotAttached,
 }
 
@@ -198,16 +202,16 @@ impl<T: Sample> Pair<T> {
     ///
     /// # Errors
     ///
-    /// [`Broken::Busy`] while another transaction is under way; [`Broken::Refused`] if the outlet refuses.
-    pub fn attach(&mut self, n: usize) -> Result<LinkId, Broken> {
+    /// [`TransactionError::Busy`] while another transaction is under way; [`TransactionError::Refused`] if the outlet refuses.
+    pub fn attach(&mut self, n: usize) -> Result<LinkId, TransactionError> {
         if self.transaction {
-            return Err(Broken::Busy);
+            return Err(TransactionError::Busy);
         }
         if self.producer_dead {
-            return Err(Broken::NotAttached);
+            return Err(TransactionError::NotAttached);
         }
         let cell = LinkCell::new();
-        self.outlet.reserve(cell.clone()).map_err(Broken::Refused)?;
+        self.outlet.reserve(cell.clone()).map_err(TransactionError::Refused)?;
         let link = cell.id();
         self.wants(Node::Producer, Want::Reserve { link });
         self.records.push(Record {
@@ -236,12 +240,12 @@ impl<T: Sample> Pair<T> {
     ///
     /// # Errors
     ///
-    /// [`Broken::Busy`] while another transaction is under way; [`Broken::NotAttached`] if there is nothing to detach.
-    pub fn detach(&mut self) -> Result<Count, Broken> {
+    /// [`TransactionError::Busy`] while another transaction is under way; [`TransactionError::NotAttached`] if there is nothing to detach.
+    pub fn detach(&mut self) -> Result<Count, TransactionError> {
         if self.transaction {
-            return Err(Broken::Busy);
+            return Err(TransactionError::Busy);
         }
-        let link = self.outlet_link.ok_or(Broken::NotAttached)?;
+        let link = self.outlet_link.ok_or(TransactionError::NotAttached)?;
         let n = self.find(link).consumer;
         let at = self.outlet.detach(link);
         if let Some(at) = at {
@@ -253,7 +257,7 @@ impl<T: Sample> Pair<T> {
             self.mail_down(n, Letter::CloseAt { link, at });
         }
         self.check();
-        at.ok_or(Broken::NotAttached)
+        at.ok_or(TransactionError::NotAttached)
     }
 
     // ---- what the owners want
