@@ -11,3 +11,5 @@
 #![forbid(unsafe_code)]
 
 pub mod link;
+#[cfg(any(test, feature = "testkit"))]
+pub mod sim;

@@ -184,6 +184,8 @@ impl<T: Payload> Inlet<T> {
                 cell.store_inlet_state(LinkState::Open);
                 self.cell = Some(cell);
                 self.phase = InletPhase::Open;
+                // what is left from an earlier attachment counts here, so observers see it here
+                self.store_held();
                 self.check();
                 Ok(())
             }
@@ -196,7 +198,7 @@ impl<T: Payload> Inlet<T> {
     /// Second step of a detach: the producer stopped at `at`, and everything up to there has come, since messages keep
     /// their order. Verifies that. Bound by the drain rule.
     ///
-    /// `None` if `link` is not attached here.
+    /// `None` if `link` is not attached here, or has been broken off; that follows as an effect.
     ///
     /// # Errors
     ///
@@ -205,6 +207,12 @@ impl<T: Payload> Inlet<T> {
         if self.phase != InletPhase::Open || !self.is_current(link) {
             return None;
         }
+        // A2: as in the outlet's detach
+        self.notice_cause();
+        if self.phase != InletPhase::Open {
+            return None;
+        }
+        // P6: nothing that the producer sent is missing
         if self.accepted != at {
             let violation = Violation::PositionMismatch { expected: Displayed(at), found: Displayed(self.accepted) };
             self.violated(violation.clone());
@@ -236,7 +244,12 @@ impl<T: Payload> Inlet<T> {
     }
 
     /// The component has finished with `quantity` units in `messages` items. Bound by the drain rule.
+    ///
+    /// After an abort this does nothing: the port has let go of all it held, and the component may not know yet.
     pub fn release(&mut self, quantity: u64, messages: u64) {
+        if self.phase == InletPhase::Aborted {
+            return;
+        }
         let excess = self.held.sub(quantity, messages);
         debug_assert!(excess.is_zero(), "released {excess:?} more than was held");
         // the last unit takes the last message along: a component that joins items need not count them
@@ -334,7 +347,11 @@ impl<T: Payload> Inlet<T> {
     /// The producer broke the link off; the cause is in the cell. `false` if this is of another attachment, or comes
     /// after the end. Bound by the drain rule.
     pub fn handle_abort(&mut self, link: LinkId) -> bool {
-        if !self.is_current(link) || !matches!(self.phase, InletPhase::Open) {
+        if !self.is_current(link) {
+            self.count_stale();
+            return false;
+        }
+        if self.phase != InletPhase::Open {
             return false;
         }
         self.notice_cause();
@@ -344,10 +361,7 @@ impl<T: Payload> Inlet<T> {
     /// P5 and A2: false for a message of another attachment or of one that is aborted; P4: nothing after the end.
     fn admits(&mut self, link: LinkId) -> bool {
         if !self.is_current(link) {
-            self.stale += 1;
-            if let Some(cell) = &self.cell {
-                cell.count_stale();
-            }
+            self.count_stale();
             return false;
         }
         match self.phase {
@@ -360,6 +374,13 @@ impl<T: Payload> Inlet<T> {
                 false
             }
             InletPhase::Idle | InletPhase::Ended | InletPhase::Aborted => false,
+        }
+    }
+
+    fn count_stale(&mut self) {
+        self.stale += 1;
+        if let Some(cell) = &self.cell {
+            cell.count_stale();
         }
     }
 
@@ -496,5 +517,232 @@ impl<T: Payload> Inlet<T> {
             self.limit,
             self.phase
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    const WINDOW: Window = Window { quantity: 8, messages: 4 };
+
+    fn open(mut inlet: Inlet<Bytes>) -> (Inlet<Bytes>, LinkId, String) {
+        let (link, effects) = attach(&mut inlet);
+        (inlet, link, effects)
+    }
+
+    fn attach(inlet: &mut Inlet<Bytes>) -> (LinkId, String) {
+        let cell = LinkCell::new();
+        inlet.attach(cell.clone()).expect("free");
+        (cell.id(), drain(inlet))
+    }
+
+    /// Hands an item over, and says what was delivered and what followed.
+    fn consume(inlet: &mut Inlet<Bytes>, link: LinkId, item: &'static str) -> (bool, String) {
+        let received = inlet.handle_consume(link, Bytes::from_static(item.as_bytes()));
+        (matches!(received, Received::Item(got) if got == item), drain(inlet))
+    }
+
+    fn release(inlet: &mut Inlet<Bytes>, quantity: u64, messages: u64) -> String {
+        inlet.release(quantity, messages);
+        drain(inlet)
+    }
+
+    /// The effects as text: a grant as `quantity/messages`, an abort as `x`, a terminal in brackets.
+    fn drain(inlet: &mut Inlet<Bytes>) -> String {
+        let mut text = Vec::new();
+        while let Some(effect) = inlet.poll_effect() {
+            text.push(match effect {
+                InletEffect::Send(Up::CanProduce { limit, .. }) => limit.to_string(),
+                InletEffect::Send(Up::Abort { .. }) => String::from("x"),
+                InletEffect::Over(Terminal::Ended { clean }) => format!("[ended {clean}]"),
+                InletEffect::Over(Terminal::Aborted(cause)) => match &cause.reason {
+                    Reason::Violation(violation) => format!("[violation {}]", violation.rule()),
+                    _ => format!("[aborted: {}]", cause.origin),
+                },
+                InletEffect::Over(Terminal::Detached { at }) => format!("[detached {}/{}]", at.quantity, at.messages),
+            });
+            inlet.check();
+        }
+        text[..].join(" ")
+    }
+
+    fn cause(by: &str) -> Arc<Cause> {
+        Cause::new(Reason::Requested("test".into()), Origin::component(by))
+    }
+
+    fn nothing() -> String {
+        String::new()
+    }
+
+    #[test]
+    fn open_window_is_granted_at_attachment() {
+        let (_, _, effects) = open(Inlet::new(WINDOW));
+        assert_eq!(effects, "8/4");
+    }
+
+    #[test]
+    fn open_release_grants_when_half_of_the_quantity_is_used() {
+        let (mut inlet, link, _) = open(Inlet::new(WINDOW));
+        assert_eq!(consume(&mut inlet, link, "abc"), (true, nothing()));
+        assert_eq!(release(&mut inlet, 2, 0), "", "5 of 8 are left, and 1 is held");
+        assert_eq!(consume(&mut inlet, link, "d"), (true, String::from("10/4")), "half is used, and 2 units are held");
+    }
+
+    #[test]
+    fn open_release_grants_when_half_of_the_messages_are_used() {
+        let (mut inlet, link, _) = open(Inlet::new(Window { quantity: 1000, messages: 4 }));
+        assert_eq!(consume(&mut inlet, link, "a"), (true, nothing()));
+        assert_eq!(consume(&mut inlet, link, "b"), (true, nothing()), "half is used, and nothing is released yet");
+        assert_eq!(release(&mut inlet, 1, 1), "1001/5");
+    }
+
+    #[test]
+    fn open_release_of_all_grants_however_little_was_used() {
+        let (mut inlet, link, _) = open(Inlet::new(Window { quantity: 1000, messages: 100 }));
+        assert_eq!(consume(&mut inlet, link, "a"), (true, nothing()));
+        assert_eq!(release(&mut inlet, 1, 1), "1001/101");
+    }
+
+    #[test]
+    fn open_last_unit_takes_the_messages_along() {
+        let (mut inlet, link, _) = open(Inlet::new(WINDOW));
+        consume(&mut inlet, link, "a");
+        consume(&mut inlet, link, "b");
+        assert_eq!(release(&mut inlet, 2, 1), "10/6", "a component that joined them released one message");
+    }
+
+    #[test]
+    fn open_excess_aborts_and_delivers_nothing() {
+        let (mut inlet, link, _) = open(Inlet::new(WINDOW));
+        assert_eq!(consume(&mut inlet, link, "123456789"), (false, String::from("x [violation P1]")));
+        assert_eq!(consume(&mut inlet, link, "1"), (false, nothing()));
+    }
+
+    #[test]
+    fn open_excess_of_messages_is_an_excess() {
+        let (mut inlet, link, _) = open(Inlet::new(Window { quantity: 99, messages: 1 }));
+        assert_eq!(consume(&mut inlet, link, "a"), (true, nothing()));
+        assert_eq!(consume(&mut inlet, link, "b"), (false, String::from("x [violation P1]")));
+    }
+
+    #[test]
+    fn open_smaller_window_takes_effect_as_items_are_released() {
+        let (mut inlet, link, _) = open(Inlet::new(WINDOW));
+        inlet.set_window(Window { quantity: 2, messages: 4 });
+        assert_eq!(drain(&mut inlet), "", "P3: limits never fall");
+        assert_eq!(consume(&mut inlet, link, "abcdefg"), (true, nothing()), "C2: what was granted is accepted");
+        assert_eq!(release(&mut inlet, 6, 0), "", "8 were granted, 7 came and 1 is held: 2 are out");
+        assert_eq!(release(&mut inlet, 1, 1), "9/5");
+    }
+
+    #[test]
+    fn open_gate_grants_nothing_until_it_is_opened() {
+        let (mut inlet, _, effects) = open(Inlet::new(Window::CLOSED));
+        assert_eq!(effects, "0/0", "the greeting, by which the producer may end");
+        inlet.set_window(WINDOW);
+        assert_eq!(drain(&mut inlet), "8/4");
+    }
+
+    #[test]
+    fn open_manual_grants_what_its_owner_grants() {
+        let (mut inlet, link, effects) = open(Inlet::manual());
+        assert_eq!(effects, "0/0");
+        inlet.grant(Credit { quantity: 3, messages: 1 });
+        assert_eq!(drain(&mut inlet), "3/1");
+        assert_eq!(consume(&mut inlet, link, "abc"), (true, nothing()), "it does not grant by itself");
+        inlet.grant(Credit { quantity: 3, messages: 1 });
+        assert_eq!(drain(&mut inlet), "6/2", "cumulative");
+        inlet.grant(Credit { quantity: 1, messages: 1 });
+        assert_eq!(drain(&mut inlet), "", "less than is allowed already");
+    }
+
+    #[test]
+    fn detached_held_items_count_against_the_next_attachment() {
+        let (mut inlet, link, _) = open(Inlet::new(WINDOW));
+        consume(&mut inlet, link, "abc");
+        assert_eq!(inlet.close_at(link, Count { quantity: 3, messages: 1 }), Some(Ok(())));
+        assert_eq!(drain(&mut inlet), "[detached 3/1]");
+        let (_, effects) = attach(&mut inlet);
+        assert_eq!(effects, "5/3");
+        assert_eq!(inlet.cell().expect("attached").held(), 3);
+        assert_eq!(release(&mut inlet, 3, 1), "8/4");
+    }
+
+    #[test]
+    fn detached_late_messages_are_stale_and_counted() {
+        let (mut inlet, old, _) = open(Inlet::new(WINDOW));
+        assert_eq!(inlet.close_at(old, Count::ZERO), Some(Ok(())));
+        drain(&mut inlet);
+        attach(&mut inlet);
+        assert_eq!(consume(&mut inlet, old, "a"), (false, nothing()));
+        assert_eq!(inlet.handle_end(old, true), Received::Nothing);
+        assert!(!inlet.handle_abort(old));
+        assert_eq!((inlet.stale(), inlet.cell().expect("attached").stale()), (3, 3));
+        assert_eq!(inlet.phase(), InletPhase::Open);
+    }
+
+    #[test]
+    fn close_at_another_position_is_a_violation() {
+        let (mut inlet, link, _) = open(Inlet::new(WINDOW));
+        consume(&mut inlet, link, "abc");
+        let result = inlet.close_at(link, Count { quantity: 3, messages: 2 }).expect("attached");
+        assert!(matches!(result, Err(Violation::PositionMismatch { .. })));
+        assert_eq!(drain(&mut inlet), "x [violation P6]");
+    }
+
+    #[test]
+    fn close_at_of_a_link_whose_cell_is_set_is_an_abort() {
+        let (mut inlet, link, _) = open(Inlet::new(WINDOW));
+        inlet.cell().expect("attached").set_cause(cause("supervisor"));
+        assert_eq!(inlet.close_at(link, Count::ZERO), None);
+        assert_eq!(drain(&mut inlet), "[aborted: supervisor]");
+    }
+
+    #[test]
+    fn open_cell_set_before_an_item_drops_it() {
+        let (mut inlet, link, _) = open(Inlet::new(WINDOW));
+        inlet.cell().expect("attached").set_cause(cause("producer"));
+        assert_eq!(consume(&mut inlet, link, "late"), (false, String::from("[aborted: producer]")));
+    }
+
+    #[test]
+    fn draining_ends_when_the_last_item_is_released() {
+        let (mut inlet, link, _) = open(Inlet::new(WINDOW));
+        consume(&mut inlet, link, "abc");
+        assert_eq!(inlet.handle_end(link, false), Received::End { clean: false });
+        assert_eq!(drain(&mut inlet), "", "E2: what was accepted is delivered first");
+        assert_eq!(release(&mut inlet, 2, 0), "", "and nothing is granted any more");
+        assert_eq!(release(&mut inlet, 1, 1), "[ended false]");
+    }
+
+    #[test]
+    fn draining_abort_loses_what_is_held_and_wakes_the_producer() {
+        let (mut inlet, link, _) = open(Inlet::new(WINDOW));
+        consume(&mut inlet, link, "abc");
+        let _ = inlet.handle_end(link, true);
+        inlet.abort(cause("consumer"));
+        assert_eq!(drain(&mut inlet), "x [aborted: consumer]");
+        assert!(!inlet.has_work());
+    }
+
+    #[test]
+    fn aborted_late_release_does_nothing() {
+        let (mut inlet, link, _) = open(Inlet::new(WINDOW));
+        consume(&mut inlet, link, "abc");
+        inlet.abort(cause("consumer"));
+        assert_eq!(drain(&mut inlet), "x [aborted: consumer]");
+        assert_eq!(release(&mut inlet, 3, 1), "");
+    }
+
+    #[test]
+    fn ended_abort_sets_nothing() {
+        let (mut inlet, link, _) = open(Inlet::new(WINDOW));
+        let _ = inlet.handle_end(link, true);
+        assert_eq!(drain(&mut inlet), "[ended true]");
+        inlet.abort(cause("owner"));
+        assert_eq!(drain(&mut inlet), "");
+        assert!(inlet.cell().expect("kept").cause().is_none());
     }
 }

@@ -19,10 +19,11 @@ impl Count {
     /// Nothing yet.
     pub const ZERO: Self = Self { quantity: 0, messages: 0 };
 
-    /// Counts one message of `quantity`.
+    /// Counts one message of `quantity`. A count that cannot rise any more stays, so that no item's quantity, however
+    /// wrong, carries it back below a limit (rule P1).
     pub fn add(&mut self, quantity: u64) {
-        self.quantity += quantity;
-        self.messages += 1;
+        self.quantity = self.quantity.saturating_add(quantity);
+        self.messages = self.messages.saturating_add(1);
     }
 
     /// Takes up to `quantity` and `messages` off, never below zero; returns what could not be taken off.

@@ -193,11 +193,17 @@ impl<T: Payload> Outlet<T> {
         true
     }
 
-    /// Stops at a definite position and parts from the link. The position, or `None` if `link` is not attached here.
+    /// Stops at a definite position and parts from the link. The position, or `None` if `link` is not attached here, or
+    /// has been broken off; that follows as an effect.
     ///
     /// What waits for credit stays in the outlet for the next attachment. Bound by the drain rule.
     pub fn detach(&mut self, link: LinkId) -> Option<Count> {
         if !self.is_attached() || !self.is_current(link) {
+            return None;
+        }
+        // A2: a link whose cause is set is aborted, and what lies on it is lost; it is too late to part without loss
+        self.notice_cause();
+        if !self.is_attached() {
             return None;
         }
         let at = self.sent;
@@ -390,5 +396,205 @@ impl<T: Payload> Outlet<T> {
             self.phase
         );
         debug_assert!(!self.is_attached() || self.cell.is_some(), "an attached outlet has a cell");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::link::{Origin, Reason};
+    use bytes::Bytes;
+
+    fn reserved() -> (Outlet<Bytes>, LinkId) {
+        let mut outlet = Outlet::new();
+        let cell = LinkCell::new();
+        let link = cell.id();
+        outlet.reserve(cell).expect("free");
+        (outlet, link)
+    }
+
+    fn open(quantity: u64, messages: u64) -> (Outlet<Bytes>, LinkId) {
+        let (mut outlet, link) = reserved();
+        assert_eq!(grant(&mut outlet, link, quantity, messages), "");
+        (outlet, link)
+    }
+
+    fn grant(outlet: &mut Outlet<Bytes>, link: LinkId, quantity: u64, messages: u64) -> String {
+        assert!(outlet.handle_can_produce(link, Limit { quantity, messages }));
+        drain(outlet)
+    }
+
+    fn push(outlet: &mut Outlet<Bytes>, item: &'static str) -> String {
+        outlet.push(Bytes::from_static(item.as_bytes())).expect("taken");
+        drain(outlet)
+    }
+
+    /// The effects as text: items as they are, an end as `.` or `!`, an abort as `x`, a terminal in brackets.
+    fn drain(outlet: &mut Outlet<Bytes>) -> String {
+        let mut text = Vec::new();
+        while let Some(effect) = outlet.poll_effect() {
+            text.push(match effect {
+                OutletEffect::Send(Down::Consume { item, .. }) => String::from_utf8_lossy(&item).into_owned(),
+                OutletEffect::Send(Down::End { clean, .. }) => String::from(if clean { "." } else { "!" }),
+                OutletEffect::Send(Down::Abort { .. }) => String::from("x"),
+                OutletEffect::Over(Terminal::Ended { .. }) => String::from("[ended]"),
+                OutletEffect::Over(Terminal::Aborted(cause)) => format!("[aborted: {}]", cause.origin),
+                OutletEffect::Over(Terminal::Detached { at }) => format!("[detached {}/{}]", at.quantity, at.messages),
+            });
+            outlet.check();
+        }
+        text[..].join(" ")
+    }
+
+    fn cause(by: &str) -> Arc<Cause> {
+        Cause::new(Reason::Requested("test".into()), Origin::component(by))
+    }
+
+    #[test]
+    fn reserved_push_waits_for_the_first_grant() {
+        let (mut outlet, link) = reserved();
+        assert_eq!(push(&mut outlet, "abc"), "");
+        assert_eq!(grant(&mut outlet, link, 2, 9), "ab");
+        assert_eq!(grant(&mut outlet, link, 4, 9), "c");
+    }
+
+    #[test]
+    fn open_item_beyond_the_limit_is_split_to_fit() {
+        let (mut outlet, link) = open(4, 9);
+        assert_eq!(push(&mut outlet, "abcdefgh"), "abcd");
+        assert_eq!(grant(&mut outlet, link, 6, 9), "ef");
+        assert_eq!(grant(&mut outlet, link, 5, 9), "", "P3: a lower limit changes nothing");
+        assert_eq!(grant(&mut outlet, link, 99, 9), "gh");
+    }
+
+    #[test]
+    fn out_of_messages_small_writes_are_joined_up_to_16_kib() {
+        let (mut outlet, link) = open(1 << 20, 1);
+        assert_eq!(push(&mut outlet, "a"), "a");
+        let piece = Bytes::from(vec![b'p'; 1000]);
+        let mut taken = 0;
+        let refused = loop {
+            match outlet.push(piece.clone()) {
+                Ok(()) => taken += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(&refused, PushError::Full(item) if *item == piece), "handed back: {refused:?}");
+        assert_eq!(taken, JOIN_LIMIT / 1000);
+        assert_eq!(grant(&mut outlet, link, 1 << 20, 2).len(), 16_000, "in one message");
+        assert_eq!(outlet.sent(), Count { quantity: 16_001, messages: 2 });
+    }
+
+    #[test]
+    fn out_of_messages_a_large_item_is_not_joined() {
+        let (mut outlet, _) = open(1 << 20, 0);
+        outlet.push(Bytes::from(vec![b'a'; 20_000])).expect("the first is taken, whatever its size");
+        assert!(matches!(outlet.push(Bytes::from_static(b"b")), Err(PushError::Full(_))));
+        assert!(!outlet.is_ready());
+    }
+
+    #[test]
+    fn open_end_needs_no_credit() {
+        let (mut outlet, _) = open(0, 0);
+        outlet.end(false);
+        assert_eq!(drain(&mut outlet), "! [ended]");
+    }
+
+    #[test]
+    fn open_end_waits_for_the_backlog() {
+        let (mut outlet, link) = open(0, 0);
+        assert_eq!(push(&mut outlet, "ab"), "");
+        outlet.end(true);
+        outlet.end(false);
+        assert_eq!(drain(&mut outlet), "");
+        assert_eq!(grant(&mut outlet, link, 1, 9), "a");
+        assert!(outlet.has_work());
+        assert_eq!(grant(&mut outlet, link, 2, 9), "b . [ended]", "E1: the first end counts");
+        assert!(!outlet.has_work());
+    }
+
+    #[test]
+    fn idle_end_arrives_as_an_empty_stream_at_the_next_attachment() {
+        let mut outlet = Outlet::<Bytes>::new();
+        outlet.end(true);
+        assert_eq!(drain(&mut outlet), "");
+        let cell = LinkCell::new();
+        outlet.reserve(cell.clone()).expect("not over yet");
+        assert_eq!(grant(&mut outlet, cell.id(), 0, 0), ". [ended]");
+    }
+
+    #[test]
+    fn detach_keeps_what_waits_for_the_next_attachment() {
+        let (mut outlet, link) = open(2, 9);
+        assert_eq!(push(&mut outlet, "abcd"), "ab");
+        outlet.end(true);
+        assert_eq!(outlet.detach(link), Some(Count { quantity: 2, messages: 1 }));
+        assert_eq!(drain(&mut outlet), "[detached 2/1]");
+        let cell = LinkCell::new();
+        outlet.reserve(cell.clone()).expect("free again");
+        assert_eq!(outlet.sent(), Count::ZERO, "counts restart");
+        assert_eq!(grant(&mut outlet, cell.id(), 9, 9), "cd . [ended]");
+    }
+
+    #[test]
+    fn detached_late_grant_is_stale_and_counted() {
+        let (mut outlet, link) = open(2, 9);
+        let _ = outlet.detach(link);
+        drain(&mut outlet);
+        assert!(!outlet.handle_can_produce(link, Limit { quantity: 9, messages: 9 }));
+        assert_eq!(outlet.handle_abort(link), LateAbort::Stale);
+        assert_eq!((outlet.stale(), outlet.phase()), (2, OutletPhase::Idle));
+    }
+
+    #[test]
+    fn detach_of_a_link_whose_cell_is_set_is_an_abort() {
+        let (mut outlet, link) = open(2, 9);
+        outlet.cell().expect("attached").set_cause(cause("consumer"));
+        assert_eq!(outlet.detach(link), None);
+        assert_eq!(drain(&mut outlet), "[aborted: consumer]");
+    }
+
+    #[test]
+    fn open_cell_set_before_an_item_stops_it() {
+        let (mut outlet, _) = open(9, 9);
+        outlet.cell().expect("attached").set_cause(cause("consumer"));
+        assert_eq!(push(&mut outlet, "late"), "[aborted: consumer]", "A2, and no wake: the consumer knows");
+    }
+
+    #[test]
+    fn open_abort_tells_the_cause_that_was_first() {
+        let (mut outlet, _) = open(9, 9);
+        outlet.cell().expect("attached").set_cause(cause("first"));
+        outlet.abort(cause("second"));
+        assert_eq!(drain(&mut outlet), "[aborted: first]");
+    }
+
+    #[test]
+    fn ended_abort_sets_nothing() {
+        let (mut outlet, _) = open(0, 0);
+        outlet.end(true);
+        assert_eq!(drain(&mut outlet), ". [ended]");
+        outlet.abort(cause("owner"));
+        assert_eq!(drain(&mut outlet), "");
+        assert!(outlet.cell().expect("kept").cause().is_none());
+    }
+
+    #[test]
+    fn ended_abort_of_a_draining_consumer_is_after_the_end() {
+        let (mut outlet, link) = open(0, 0);
+        outlet.end(true);
+        drain(&mut outlet);
+        outlet.cell().expect("kept").set_cause(cause("consumer"));
+        assert_eq!(outlet.handle_abort(link), LateAbort::AfterEnd);
+        assert_eq!(drain(&mut outlet), "", "P4: the terminal was told");
+    }
+
+    #[test]
+    fn reserved_release_leaves_the_outlet_as_it_was() {
+        let (mut outlet, link) = reserved();
+        assert_eq!(push(&mut outlet, "kept"), "");
+        assert!(outlet.release(link));
+        assert_eq!(drain(&mut outlet), "", "no terminal: there was no attachment");
+        assert!(outlet.has_work());
     }
 }

@@ -24,7 +24,7 @@ pub trait Payload: Send + Unpin + Sized + 'static {
 
     /// Splits off the first `at` units and returns them, leaving the rest in `self`.
     ///
-    /// Called with `0 < at < self.quantity()`. `None` if the item cannot be split; it is then unchanged.
+    /// The two parts are the whole, in order (rule P6). Called with `0 < at < self.quantity()`. `None` if the item cannot be split; it is then unchanged.
     fn split_to(&mut self, at: u64) -> Option<Self> {
         let _ = at;
         None
