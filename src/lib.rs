@@ -1,1 +1,3 @@
 //! I/O as chains of actix actors under credit.
+
+pub mod agent;
