@@ -364,20 +364,18 @@ async fn a_paused_two_way_socket_sees_its_peer_go() {
 async fn another_thread_resumes_a_paused_handle() {
     let (probe, mut writer, _) = pipe_reader(64);
     let (tell, told) = std::sync::mpsc::channel::<Resumer>();
+    let mut left = 3;
     let probe = probe.reading(move |file, cx| {
-        if file.read(&mut [0; 1])? == 0 {
-            return Ok(Next::Done);
-        }
+        left -= file.read(&mut [0; 1])?;
         tell.send(cx.resumer()).expect("told");
-        Ok(Next::Pause)
+        Ok(if left == 0 { Next::Done } else { Next::Pause })
     });
     writer.write_all(b"abc").expect("written");
-    drop(writer);
     let (_addr, completion) = HandleDriver::start(probe);
     std::thread::spawn(move || told.iter().for_each(|resumer| resumer.resume(Interest::READ)));
     let outcome = outcome(completion).await;
     assert!(outcome.is_clean());
-    assert_eq!(outcome.reads, 4);
+    assert_eq!(outcome.reads, 3);
 }
 
 #[actix_rt::test]
@@ -480,13 +478,68 @@ async fn a_handle_that_never_waits_is_bounded_per_turn_and_can_be_closed() {
     assert_eq!(hooks(&log), ["io: closed on request"]);
 }
 
-#[actix_rt::test]
-async fn a_named_pipe_that_gets_a_new_writer_goes_on() {
+/// A named pipe in a directory of its own, and its reading end.
+fn named_pipe() -> (tempfile::TempDir, std::path::PathBuf, File) {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("fifo");
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("a fifo");
     let open = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK;
     let reader = File::from(rustix::fs::open(&path, open, rustix::fs::Mode::empty()).expect("opened"));
+    (dir, path, reader)
+}
+
+#[actix_rt::test]
+async fn a_new_writer_of_a_named_pipe_ends_the_polling_for_one() {
+    tokio::time::pause();
+    let (_dir, path, reader) = named_pipe();
+    let calls = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&calls);
+    let probe = Probe::new(reader, Interest::READ).reading(move |file, _| {
+        *count.lock().expect("lock") += 1;
+        file.read(&mut [0; 8]).map(|_| Next::Wait)
+    });
+    let writer = || File::options().write(true).open(&path).expect("opened");
+    let (addr, completion) = HandleDriver::start(probe);
+    settle().await;
+    drop(writer());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(*calls.lock().expect("lock") > 5, "polls while there is none");
+    let _writer = writer();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = *calls.lock().expect("lock");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(*calls.lock().expect("lock"), before);
+    addr.do_send(CloseHandle);
+    outcome(completion).await;
+}
+
+#[actix_rt::test]
+async fn the_error_of_a_datagram_is_left_to_the_handle() {
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound").local_addr().expect("an address");
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
+    socket.connect(nobody).expect("connected");
+    let sender = socket.try_clone().expect("a duplicate");
+    let probe = Probe::new(socket, Interest::BOTH).wanting(Interest::NONE).reading(|socket, _| {
+        assert_eq!(socket.recv(&mut [0; 8]).expect_err("refused").kind(), io::ErrorKind::ConnectionRefused);
+        Ok(Next::Done)
+    });
+    let (log, interest) = (Arc::clone(&probe.log), Arc::clone(&probe.interest));
+    let (addr, completion) = HandleDriver::start(probe);
+    settle().await;
+    sender.send(b"hello").expect("sent");
+    settle().await;
+    assert!(hooks(&log).is_empty(), "{:?}", hooks(&log));
+    *interest.lock().expect("lock") = Interest::READ;
+    addr.do_send(Resume(Interest::READ));
+    settle().await;
+    addr.do_send(CloseHandle);
+    outcome(completion).await;
+    assert_eq!(hooks(&log), ["input: finished", "io: closed on request"]);
+}
+
+#[actix_rt::test]
+async fn a_named_pipe_that_gets_a_new_writer_goes_on() {
+    let (_dir, path, reader) = named_pipe();
     let data: Arc<Mutex<Vec<u8>>> = Arc::default();
     let kept = Arc::clone(&data);
     let probe = Probe::new(reader, Interest::READ).reading(move |file, _| {
@@ -506,6 +559,39 @@ async fn a_named_pipe_that_gets_a_new_writer_goes_on() {
     }
     assert!(outcome(completion).await.is_clean());
     assert_eq!(*data.lock().expect("lock"), b"onetwo");
+}
+
+/// Closes its socket in the hook and looks at once whether the other side has seen it.
+struct ClosesItself {
+    here: Option<UnixStream>,
+    there: UnixStream,
+    seen: Arc<Mutex<Option<usize>>>,
+}
+
+impl ByteHandle for ClosesItself {
+    fn raw_fd(&self) -> BorrowedFd<'_> {
+        self.here.as_ref().expect("open").as_fd()
+    }
+    fn directions(&self) -> Interest {
+        Interest::READ
+    }
+    fn close_input(&mut self, _: &CloseReason) {
+        self.here = None;
+        *self.seen.lock().expect("lock") = self.there.read(&mut [0; 1]).ok();
+    }
+}
+
+#[actix_rt::test]
+async fn what_a_close_hook_closes_is_closed_at_once() {
+    let (here, there) = UnixStream::pair().expect("a pair");
+    there.set_nonblocking(true).expect("set");
+    let seen = Arc::default();
+    let handle = ClosesItself { here: Some(here), there, seen: Arc::clone(&seen) };
+    let (addr, completion) = HandleDriver::start(handle);
+    settle().await;
+    addr.do_send(CloseHandle);
+    assert!(matches!(outcome(completion).await.input, Some(CloseReason::Requested)));
+    assert_eq!(*seen.lock().expect("lock"), Some(0), "the end is seen inside of the hook");
 }
 
 #[actix_rt::test]

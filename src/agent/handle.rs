@@ -41,8 +41,8 @@
 //!
 //! If a hang-up ends both directions at one time, `close_io` hears of it. A hang-up with something left to read leaves the
 //! input open: an orderly end is part of the order of the data, and is seen by the read after the last byte. An error is
-//! not: it overtakes what has not been read. A datagram socket's error is left to `do_read` and `do_write`, since for such
-//! a socket it is about one datagram.
+//! not: it overtakes what has not been read. The error of a datagram socket is about one datagram, so it closes nothing: the
+//! directions that are wanted are called, and one of them is told.
 //!
 //! # What a handle owes
 //!

@@ -351,6 +351,10 @@ impl<H: ByteHandle> Driven<H> {
         match self.with_fd(fault) {
             Step::Over => return Step::Over,
             Step::On(Fault::None) => return Step::On(()),
+            Step::On(Fault::Datagram) => {
+                self.readiness.ready = Interest::BOTH;
+                return Step::On(());
+            }
             Step::On(Fault::Descriptor(error)) => self.close_io(&CloseReason::Error(Arc::new(error))),
             Step::On(Fault::Pipe) => {
                 let reason = CloseReason::Error(Arc::new(io::ErrorKind::BrokenPipe.into()));

@@ -153,8 +153,10 @@ pub(super) fn unread(fd: BorrowedFd<'_>) -> Option<u64> {
 /// What lies behind an error event.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// Nothing that ends the descriptor: a message in a socket's error queue, or the error of one datagram.
+    /// Nothing that ends the descriptor, such as a message in a socket's error queue.
     None,
+    /// The error of one datagram, still pending for the next read or write.
+    Datagram,
     /// The descriptor has failed.
     Descriptor(io::Error),
     /// Not a socket: a pipe that has lost its readers.
@@ -164,7 +166,7 @@ pub(super) enum Fault {
 /// Looks into an error event. Takes the pending error of a stream socket: whoever asks next is told of none.
 pub(super) fn fault(fd: BorrowedFd<'_>) -> Fault {
     match sockopt::socket_type(fd) {
-        Ok(SocketType::DGRAM | SocketType::RAW) => Fault::None,
+        Ok(SocketType::DGRAM | SocketType::RAW) => Fault::Datagram,
         Ok(_) => match sockopt::socket_error(fd) {
             Ok(Ok(())) => Fault::None,
             Ok(Err(error)) | Err(error) => Fault::Descriptor(error.into()),
