@@ -9,7 +9,7 @@ mod outlet;
 
 pub use inlet::Inlet;
 pub(crate) use outlet::Heard;
-pub use outlet::Outlet;
+pub use outlet::{Asker, Outlet};
 
 use super::census::Counted;
 use super::control::Envelope;

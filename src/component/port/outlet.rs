@@ -152,6 +152,11 @@ impl<T: Payload> Outlet<T> {
         }
     }
 
+    /// A way to ask the consumer's chain from a future that outlasts the handler. Holds the consumer.
+    pub fn asker(&self) -> Asker<T> {
+        Asker { way: self.link.clone().zip(self.peer.as_ref().map(|peer| peer.boxed())) }
+    }
+
     fn sender(&self, peer: &dyn DownTx<T>) -> impl FnOnce(LinkId, Envelope) + Send + 'static + use<T> {
         let peer = peer.boxed();
         move |link, envelope| peer.send(InletMsg::Control(link, envelope))
@@ -308,6 +313,30 @@ impl<T: Payload> Outlet<T> {
             Some(owner) => owner.info.blame(reason),
             None => ComponentInfo::new("not started", false).blame(reason),
         }
+    }
+}
+
+/// Asks the consumer's chain, for a future of the owner's. See [`Outlet::asker`].
+pub struct Asker<T> {
+    way: Option<(Arc<Link>, Box<dyn DownTx<T>>)>,
+}
+
+impl<T: Payload> Asker<T> {
+    /// Asks; [`MissingControl`](crate::component::control::ControlError::MissingControl) if there was no consumer.
+    pub fn ask<M: Control>(&self, message: M) -> Asking<M::Reply> {
+        match &self.way {
+            Some((link, peer)) => {
+                let peer = peer.boxed();
+                link.ask(message, move |link, envelope| peer.send(InletMsg::Control(link, envelope)))
+            }
+            None => Asking::missing(),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Asker<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Asker")
     }
 }
 

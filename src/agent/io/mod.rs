@@ -1,0 +1,59 @@
+//! `Io`: what the stream agents need of the operating system, and its forms: sockets, descriptors that can be waited on,
+//! and files that cannot.
+//!
+//! Every form tries first and waits only if the system says so; a short read or write clears the readiness without another
+//! call. `EINTR` is retried.
+
+mod buffer;
+mod fd;
+mod file;
+mod process;
+mod socket;
+
+pub(crate) use fd::{FdPair, adopt};
+pub(crate) use file::{FileIo, FileMode};
+pub(crate) use process::ChildIo;
+pub(crate) use socket::{TcpIo, UnixIo};
+
+use super::queue::WriteQueue;
+use bytes::Bytes;
+use std::io;
+use std::task::{Context, Poll};
+
+/// One two-way thing of the operating system. A direction that it does not have is never called.
+pub(crate) trait Io: 'static {
+    /// Up to `max` bytes (at least 1). Empty at an orderly end.
+    fn poll_read(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>>;
+
+    /// Called once [`poll_read`](Self::poll_read) has given the end: whether it was a clean one.
+    fn poll_read_clean(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let _ = cx;
+        Poll::Ready(true)
+    }
+
+    /// Writes from the front of the queue and takes off what was written. Ready when something was.
+    fn poll_write(&mut self, queue: &mut WriteQueue, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ends the direction towards the other side.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// The loss of the other side (an error or a hang-up), while nothing is read.
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<io::Error>;
+
+    /// The other side must not see an orderly end, as far as this form can tell it (rule E1). What is dropped without an
+    /// orderly end is reset as well.
+    fn reset(&mut self);
+}
+
+/// A polled hang-up: armed while nothing can be read, and dropped before the next read.
+pub(super) type Lost = Option<futures_util::future::LocalBoxFuture<'static, io::Error>>;
+
+/// Runs a system call again while it is interrupted.
+pub(super) fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! Listening: accepts connections and hands each to a factory, which builds a chain for it on an arbiter.
+//!
+//! ```text
+//!   bind ──▶ Bound ──start(factory)──▶ ListenerActor ──Accepted──▶ factory, on the arbiter whose turn it is
+//!                                          ▲   │                    the whole chain stays there
+//!                                  permits │   │ cap: a place is taken until the connection's stream is over
+//! ```
+//!
+//! * Permits (`controlled`): one connection is accepted for each permit; they add up.
+//! * Cap (`max`): at most so many connections at a time; further ones wait in the system's backlog.
+//! * Out of descriptors (`EMFILE` and the like): accepting pauses, from 10 ms doubling to 1 s, and goes on by itself.
+//! * A factory that panics loses its own connection; the listener goes on.
+
+use super::stream::Stream;
+use super::tcp::{self, TcpOptions};
+use super::unix::{self, UnixOptions};
+use crate::component::Peer;
+use crate::component::peer::UnixName;
+use actix::fut::ActorFuture;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use actix_rt::ArbiterHandle;
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::time::Sleep;
+
+/// Connections that the system keeps waiting for us, unless set: 1,024. Linux takes at most `net.core.somaxconn` (4,096).
+pub const BACKLOG: i32 = 1024;
+
+/// The first pause when descriptors run out, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// Accepts in one turn before other actors of the arbiter have theirs (rule F1).
+const ACCEPTS_PER_TURN: usize = 16;
+
+/// Options of a listener.
+#[derive(Clone, Debug)]
+pub struct ListenOptions {
+    /// Connections that the system keeps waiting.
+    pub backlog: i32,
+    /// At most so many connections at a time. `None`: no bound but descriptors.
+    pub max: Option<usize>,
+    /// Accept only what [`Listening::permit`] permits.
+    pub controlled: bool,
+    /// Several listeners may share the address (`SO_REUSEPORT`). TCP only.
+    pub reuse_port: bool,
+    /// The permissions of a Unix socket's file. `None`: as the process's mask has it.
+    pub mode: Option<u32>,
+    /// Remove a Unix socket's file that nobody listens on any more.
+    pub unlink: bool,
+    /// The arbiters over which chains are spread in turn. Empty: the listener's own.
+    pub arbiters: Vec<ArbiterHandle>,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            backlog: BACKLOG,
+            max: None,
+            controlled: false,
+            reuse_port: false,
+            mode: None,
+            unlink: false,
+            arbiters: Vec::new(),
+        }
+    }
+}
+
+/// Binds a TCP address and listens; connections wait until [`Bound::start`].
+///
+/// # Errors
+///
+/// The operating system's.
+pub fn tcp(addr: SocketAddr, options: ListenOptions) -> io::Result<Bound> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
+    socket.set_reuse_address(true)?;
+    if options.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&addr.into())?;
+    socket.listen(options.backlog)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    let local = Peer::tcp(listener.local_addr()?);
+    Ok(Bound { listener: Listener::Tcp(listener), local, file: None, options })
+}
+
+/// Binds a Unix socket and listens; connections wait until [`Bound::start`]. Its file is removed when the listener stops.
+///
+/// # Errors
+///
+/// The operating system's; `AddrInUse` if the file is there, and with [`ListenOptions::unlink`] only if somebody listens on it.
+pub fn unix(name: UnixName, options: ListenOptions) -> io::Result<Bound> {
+    let addr = match &name {
+        UnixName::Path(path) => SockAddr::unix(path)?,
+        UnixName::Abstract(bytes) => {
+            let mut raw = vec![0];
+            raw.extend_from_slice(bytes);
+            use std::os::unix::ffi::OsStrExt;
+            SockAddr::unix(std::ffi::OsStr::from_bytes(&raw))?
+        }
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "an unnamed socket cannot be listened on")),
+    };
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    let bound = match socket.bind(&addr) {
+        Err(e) if e.kind() == io::ErrorKind::AddrInUse && options.unlink => match &name {
+            UnixName::Path(path) if is_stale(&addr) => {
+                std::fs::remove_file(path)?;
+                socket.bind(&addr)
+            }
+            _ => Err(e),
+        },
+        bound => bound,
+    };
+    bound?;
+    let file = match &name {
+        UnixName::Path(path) => Some(RemovedFile(path.clone())),
+        _ => None,
+    };
+    if let (Some(mode), UnixName::Path(path)) = (options.mode, &name) {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    }
+    socket.listen(options.backlog)?;
+    let listener = UnixListener::from_std(socket.into())?;
+    Ok(Bound { listener: Listener::Unix(listener), local: Peer::Unix(name), file, options })
+}
+
+/// True if nobody listens on the socket.
+fn is_stale(addr: &SockAddr) -> bool {
+    let refused = Socket::new(Domain::UNIX, Type::STREAM, None).and_then(|socket| socket.connect(addr));
+    matches!(refused, Err(e) if e.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Removes the file of a Unix socket when dropped.
+#[derive(Debug)]
+struct RemovedFile(PathBuf);
+
+impl Drop for RemovedFile {
+    fn drop(&mut self) {
+        // it may be gone already
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A bound address that listens; nothing is accepted yet.
+#[derive(Debug)]
+pub struct Bound {
+    listener: Listener,
+    local: Peer,
+    file: Option<RemovedFile>,
+    options: ListenOptions,
+}
+
+impl Bound {
+    /// Where it listens; the port that the system chose if 0 was asked for.
+    pub fn local(&self) -> &Peer {
+        &self.local
+    }
+
+    /// Starts accepting on the current arbiter. `factory` runs on the arbiter whose turn it is, for each connection.
+    pub fn start(self, factory: impl Fn(Accepted) + Send + Sync + 'static) -> Listening {
+        let local = self.local.clone();
+        let actor = ListenerActor {
+            listener: self.listener,
+            local: self.local,
+            _file: self.file,
+            arbiters: self.options.arbiters,
+            next: 0,
+            permits: if self.options.controlled { Some(0) } else { None },
+            places: Places::new(self.options.max),
+            pause: None,
+            factory: Arc::new(factory),
+        };
+        Listening { addr: actor.start(), local }
+    }
+}
+
+/// A handle on a listener. The listener goes on when it is dropped.
+#[derive(Clone)]
+pub struct Listening {
+    addr: Addr<ListenerActor>,
+    local: Peer,
+}
+
+impl Listening {
+    /// Where it listens.
+    pub fn local(&self) -> &Peer {
+        &self.local
+    }
+
+    /// Permits `n` more connections, for a controlled listener. Permits add up.
+    pub fn permit(&self, n: usize) {
+        self.addr.do_send(Permit(n));
+    }
+
+    /// Stops accepting and closes the address; connections go on. Resolves when it is closed.
+    pub async fn stop(&self) {
+        // already stopped is as good
+        let _ = self.addr.send(Stop).await;
+    }
+}
+
+impl fmt::Debug for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listening").field("local", &self.local).finish_non_exhaustive()
+    }
+}
+
+/// A connection that was accepted, on the arbiter that its chain will live on.
+#[derive(Debug)]
+pub struct Accepted {
+    socket: Socket,
+    peer: Peer,
+    local: Peer,
+    place: Place,
+}
+
+impl Accepted {
+    /// Who connected.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Where it was accepted.
+    pub fn local(&self) -> &Peer {
+        &self.local
+    }
+
+    /// The connection as a part to be started. `options` are for a TCP connection; a Unix one takes what all streams have in
+    /// common.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's: the other side may be gone already.
+    pub fn into_stream(self, options: &TcpOptions) -> io::Result<Stream> {
+        let stream = match self.peer {
+            Peer::Tcp { .. } => {
+                let stream = tokio::net::TcpStream::from_std(self.socket.into())?;
+                tcp::from_stream(stream, options)?
+            }
+            _ => {
+                let stream = tokio::net::UnixStream::from_std(self.socket.into())?;
+                unix::from_stream(stream, &UnixOptions { stream: options.stream, ..UnixOptions::default() })
+            }
+        };
+        Ok(stream.guarded_by(Box::new(self.place)))
+    }
+}
+
+/// The connections of a listener that are open.
+#[derive(Clone, Debug)]
+struct Places(Arc<PlacesInner>);
+
+#[derive(Debug)]
+struct PlacesInner {
+    max: Option<usize>,
+    taken: AtomicUsize,
+    waker: std::sync::Mutex<Option<Waker>>,
+}
+
+/// One connection's place; free again when dropped.
+#[derive(Debug)]
+struct Place(Places);
+
+impl Places {
+    fn new(max: Option<usize>) -> Self {
+        Self(Arc::new(PlacesInner { max, taken: AtomicUsize::new(0), waker: std::sync::Mutex::default() }))
+    }
+
+    /// A place, or `None` with the waker registered.
+    fn take(&self, cx: &mut std::task::Context<'_>) -> Option<Place> {
+        let full = || self.0.max.is_some_and(|max| self.0.taken.load(Ordering::SeqCst) >= max);
+        if full() {
+            *self.waker() = Some(cx.waker().clone());
+            // one may have become free between
+            if full() {
+                return None;
+            }
+        }
+        self.0.taken.fetch_add(1, Ordering::SeqCst);
+        Some(Place(self.clone()))
+    }
+
+    fn waker(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
+        self.0.waker.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.taken.fetch_sub(1, Ordering::SeqCst);
+        if let Some(waker) = self.0.waker().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The actor that accepts.
+pub struct ListenerActor {
+    listener: Listener,
+    local: Peer,
+    _file: Option<RemovedFile>,
+    arbiters: Vec<ArbiterHandle>,
+    next: usize,
+    /// What is still permitted; `None`: not controlled.
+    permits: Option<usize>,
+    places: Places,
+    /// Running while descriptors have run out, and how long the next pause is.
+    pause: Option<(Pin<Box<Sleep>>, Duration)>,
+    factory: Arc<dyn Fn(Accepted) + Send + Sync>,
+}
+
+impl fmt::Debug for ListenerActor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenerActor").field("local", &self.local).finish_non_exhaustive()
+    }
+}
+
+impl Actor for ListenerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.spawn(Accept);
+    }
+}
+
+struct Permit(usize);
+impl Message for Permit {
+    type Result = ();
+}
+impl Handler<Permit> for ListenerActor {
+    type Result = ();
+    fn handle(&mut self, Permit(n): Permit, _: &mut Context<Self>) {
+        // the accepting future is polled after the mailbox
+        if let Some(permits) = &mut self.permits {
+            *permits = permits.saturating_add(n);
+        }
+    }
+}
+
+struct Stop;
+impl Message for Stop {
+    type Result = ();
+}
+impl Handler<Stop> for ListenerActor {
+    type Result = ();
+    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}
+
+impl ListenerActor {
+    /// Accepts what it may, for a bounded number of times. `true` if it should go on soon.
+    fn accept(&mut self, cx: &mut std::task::Context<'_>) -> bool {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if let Some((sleep, _)) = &mut self.pause
+                && sleep.as_mut().poll(cx).is_pending()
+            {
+                return false;
+            }
+            if self.permits == Some(0) {
+                return false;
+            }
+            let Some(place) = self.places.take(cx) else { return false };
+            match self.poll_accept(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok((socket, peer))) => {
+                    self.pause = None;
+                    if let Some(permits) = &mut self.permits {
+                        *permits -= 1;
+                    }
+                    self.hand_over(Accepted { socket, peer, local: self.local.clone(), place });
+                }
+                Poll::Ready(Err(error)) => self.failed(&error),
+            }
+        }
+        true
+    }
+
+    fn poll_accept(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<(Socket, Peer)>> {
+        match &self.listener {
+            Listener::Tcp(listener) => listener.poll_accept(cx).map(|accepted| {
+                let (stream, addr) = accepted?;
+                Ok((stream.into_std()?.into(), Peer::tcp(addr)))
+            }),
+            Listener::Unix(listener) => listener.poll_accept(cx).map(|accepted| {
+                let (stream, addr) = accepted?;
+                Ok((stream.into_std()?.into(), Peer::Unix(addr.into())))
+            }),
+        }
+    }
+
+    /// A client that has gone again is no fault of ours; want of descriptors or memory passes.
+    fn failed(&mut self, error: &io::Error) {
+        use rustix::io::Errno;
+        let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+        if !scarce.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
+            tracing::debug!(local = %self.local, %error, "a connection was lost before it was accepted");
+            return;
+        }
+        let pause = self.pause.take().map_or(PAUSE.0, |(_, last)| (last * 2).min(PAUSE.1));
+        tracing::warn!(local = %self.local, %error, ?pause, "cannot accept; trying again");
+        self.pause = Some((Box::pin(tokio::time::sleep(pause)), pause));
+    }
+
+    /// Runs the factory on the arbiter whose turn it is.
+    fn hand_over(&mut self, accepted: Accepted) {
+        let factory = self.factory.clone();
+        let run = move || {
+            let peer = accepted.peer.clone();
+            if catch_unwind(AssertUnwindSafe(|| factory(accepted))).is_err() {
+                tracing::error!(%peer, "the factory panicked; its connection is closed");
+            }
+        };
+        if self.arbiters.is_empty() {
+            return run();
+        }
+        self.next = (self.next + 1) % self.arbiters.len();
+        // refused by an arbiter that has stopped: the connection is closed
+        self.arbiters[self.next].spawn_fn(run);
+    }
+}
+
+/// The accepting future; it lives as long as the actor, and keeps it alive.
+struct Accept;
+
+impl ActorFuture<ListenerActor> for Accept {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        act: &mut ListenerActor,
+        _: &mut Context<ListenerActor>,
+        task: &mut std::task::Context<'_>,
+    ) -> Poll<()> {
+        if act.accept(task) {
+            task.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,27 @@
+//! The edge to the operating system: stream agents, listeners, and the low level for a custom descriptor.
+//!
+//! ```text
+//!   tcp · unix · fd · file · process      opening and options; each gives a Stream
+//!                  │
+//!               Stream ── Duplex actor    one loop for all: reads bounded by credit, vectored writes
+//!                  │
+//!                 io                      sockets, descriptors that can be waited on, files that cannot
+//!
+//!   listener                              accepts, and hands each connection to a factory on an arbiter
+//!   handle                                a trait of read, write and close hooks, and an actor that drives them
+//! ```
+//!
+//! A [`Stream`](stream::Stream) is a part: `start` it ([`Duplex::start`](crate::component::stock::Duplex::start)) for its ports.
+
+pub mod fd;
+pub mod file;
+#[cfg(unix)]
+pub mod handle;
+mod io;
+pub mod listener;
+pub mod process;
+mod queue;
+pub mod resolve;
+pub mod stream;
+pub mod tcp;
+pub mod unix;

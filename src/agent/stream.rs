@@ -1,0 +1,302 @@
+//! `Stream`: the part that all stream agents are: something to open, then bytes both ways. The one read and write loop.
+//!
+//! ```text
+//!   Idle ──a grant, an item or an end comes──▶ Opening ──▶ Open ──▶ over
+//!                                               │ asks CanConnect of the consumer, for each address
+//!                                               └─ then tells Connected, and again on RequestProducerState
+//! ```
+
+use super::io::Io;
+use super::queue::WriteQueue;
+use crate::component::control::{CanConnect, Connected, ControlError, Envelope, RequestProducerState};
+use crate::component::port::Asker;
+use crate::component::stock::{Directions, Duplex, HalfClose, Outcome, PartResult, Pull};
+use crate::component::{Outlet, Peer};
+use crate::proto::link::{Count, Credit, Reason, Window};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use std::fmt;
+use std::io as std_io;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// A stream of bytes to and from the operating system, connected or to be opened. Made by [`tcp`](super::tcp),
+/// [`unix`](super::unix), [`fd`](super::fd), [`file`](super::file), [`process`](super::process) and listeners.
+pub struct Stream {
+    name: Arc<str>,
+    state: State,
+    queue: WriteQueue,
+    read: u64,
+    settings: StreamSettings,
+    hook: Option<CloseHook>,
+    /// What must live as long as the connection does: a listener's place for it.
+    guard: Option<Box<dyn std::any::Any>>,
+}
+
+/// What all streams have in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// How much may wait for the other side.
+    pub window: Window,
+    /// Which direction may end alone.
+    pub half_close: HalfClose,
+    /// Which directions are used.
+    pub directions: Directions,
+}
+
+/// Called once when a stream is over, with how it went.
+pub type CloseHook = Box<dyn FnOnce(&Outcome)>;
+
+pub(crate) type Opening = LocalBoxFuture<'static, PartResult<Opened>>;
+type Opener = Box<dyn FnOnce(Asker<Bytes>) -> Opening>;
+
+/// What an opener gives.
+pub(crate) struct Opened {
+    pub(crate) io: Box<dyn Io>,
+    pub(crate) peer: Peer,
+    pub(crate) local: Option<Peer>,
+}
+
+enum State {
+    Idle(Option<Opener>),
+    Opening(Opening),
+    Open(Opened),
+    Over { peer: Option<Peer> },
+}
+
+impl Stream {
+    /// A stream that is opened when something is wanted of it.
+    pub(crate) fn to_open(name: impl Into<Arc<str>>, settings: StreamSettings, opener: Opener) -> Self {
+        Self::new(name.into(), settings, State::Idle(Some(opener)))
+    }
+
+    /// A stream that is open.
+    pub(crate) fn opened(opened: Opened, settings: StreamSettings) -> Self {
+        let opener: Opener = Box::new(|_| std::future::ready(Ok(opened)).boxed_local());
+        Self::new("".into(), settings, State::Idle(Some(opener)))
+    }
+
+    fn new(name: Arc<str>, settings: StreamSettings, state: State) -> Self {
+        Self { name, state, queue: WriteQueue::default(), read: 0, settings, hook: None, guard: None }
+    }
+
+    /// Names it, for links, errors and supervisors. Its peer by default.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets what all streams have in common.
+    #[must_use]
+    pub fn with_settings(mut self, settings: StreamSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Uses it in one direction only: the other port refuses every attachment.
+    #[must_use]
+    pub fn only(mut self, directions: Directions) -> Self {
+        self.settings.directions = directions;
+        self
+    }
+
+    /// Calls `hook` once when it is over, with how it went.
+    #[must_use]
+    pub fn on_close(mut self, hook: impl FnOnce(&Outcome) + 'static) -> Self {
+        self.hook = Some(Box::new(hook));
+        self
+    }
+
+    pub(crate) fn guarded_by(mut self, guard: Box<dyn std::any::Any>) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> StreamSettings {
+        self.settings
+    }
+
+    /// Who is at the other side, once it was opened; also when it is over.
+    pub fn peer(&self) -> Option<&Peer> {
+        match &self.state {
+            State::Open(opened) => Some(&opened.peer),
+            State::Over { peer } => peer.as_ref(),
+            State::Idle(_) | State::Opening(_) => None,
+        }
+    }
+
+    /// Our own end, where it has a name.
+    pub fn local(&self) -> Option<&Peer> {
+        match &self.state {
+            State::Open(opened) => opened.local.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// How many bytes were read from the other side.
+    pub fn read(&self) -> u64 {
+        self.read
+    }
+
+    /// How many bytes the other side of the agent took ("written" in rule E2).
+    pub fn written(&self) -> u64 {
+        self.queue.written()
+    }
+
+    fn io(&mut self) -> Option<&mut Box<dyn Io>> {
+        match &mut self.state {
+            State::Open(opened) => Some(&mut opened.io),
+            _ => None,
+        }
+    }
+
+    /// An operating system's error with what was tried and with whom.
+    fn failed(&self, action: &str, error: std_io::Error) -> Reason {
+        match self.peer() {
+            Some(peer) => Reason::io(format!("{action} {peer}"), error),
+            None => Reason::io(action, error),
+        }
+    }
+}
+
+impl Duplex for Stream {
+    type Item = Bytes;
+
+    fn poll_open(&mut self, chain: &Outlet<Bytes>, cx: &mut Context<'_>) -> Poll<PartResult> {
+        loop {
+            match &mut self.state {
+                State::Idle(opener) => match opener.take() {
+                    Some(opener) => self.state = State::Opening(opener(chain.asker())),
+                    None => return Poll::Pending,
+                },
+                State::Opening(opening) => {
+                    let opened = ready!(opening.poll_unpin(cx))?;
+                    tracing::debug!(name = %self.name, peer = %opened.peer, "open");
+                    chain.tell(Connected { peer: opened.peer.clone() });
+                    self.state = State::Open(opened);
+                }
+                State::Open(_) | State::Over { .. } => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    fn poll_pull(&mut self, credit: Credit, cx: &mut Context<'_>) -> Poll<PartResult<Pull<Bytes>>> {
+        let Some(io) = self.io() else { return Poll::Pending };
+        let max = usize::try_from(credit.quantity).unwrap_or(usize::MAX);
+        match ready!(io.poll_read(max, cx)) {
+            Ok(bytes) if bytes.is_empty() => io.poll_read_clean(cx).map(|clean| Ok(Pull::End { clean })),
+            Ok(bytes) => {
+                self.read += bytes.len() as u64;
+                Poll::Ready(Ok(Pull::Item(bytes)))
+            }
+            Err(error) => Poll::Ready(Err(self.failed("read", error))),
+        }
+    }
+
+    fn consume(&mut self, item: Bytes) -> PartResult {
+        self.queue.push(item);
+        Ok(())
+    }
+
+    fn held(&self) -> Count {
+        self.queue.held()
+    }
+
+    fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<PartResult> {
+        while !self.queue.is_empty() {
+            let State::Open(opened) = &mut self.state else { return Poll::Pending };
+            if let Err(error) = ready!(opened.io.poll_write(&mut self.queue, cx)) {
+                return Poll::Ready(Err(self.failed("write", error)));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_finish(&mut self, clean: bool, cx: &mut Context<'_>) -> Poll<PartResult> {
+        let Some(io) = self.io() else { return Poll::Pending };
+        if !clean {
+            // E1: the other side must not take this for the whole
+            io.reset();
+            return Poll::Ready(Ok(()));
+        }
+        let ended = ready!(io.poll_end(cx));
+        Poll::Ready(ended.map_err(|error| self.failed("end", error)))
+    }
+
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
+        let Some(io) = self.io() else { return Poll::Pending };
+        let error = ready!(io.poll_lost(cx));
+        Poll::Ready(self.failed("lost", error))
+    }
+
+    fn half_close(&self) -> HalfClose {
+        self.settings.half_close
+    }
+
+    fn directions(&self) -> Directions {
+        self.settings.directions
+    }
+
+    fn window(&self) -> Window {
+        self.settings.window
+    }
+
+    fn name(&self) -> Arc<str> {
+        match self.peer() {
+            Some(peer) if self.name.is_empty() => peer.to_string().into(),
+            _ => self.name.clone(),
+        }
+    }
+
+    fn control(&mut self, envelope: Envelope, chain: &Outlet<Bytes>) -> Option<Envelope> {
+        match envelope.open::<RequestProducerState>() {
+            Ok(ask) => {
+                if let State::Open(opened) = &self.state {
+                    chain.tell(Connected { peer: opened.peer.clone() });
+                }
+                ask.answer(());
+                None
+            }
+            Err(envelope) => Some(envelope),
+        }
+    }
+
+    fn closed(&mut self, outcome: &Outcome) {
+        let peer = self.peer().cloned();
+        if let Some(io) = self.io()
+            && !matches!(outcome, Outcome::Ended { clean: true })
+        {
+            io.reset();
+        }
+        self.state = State::Over { peer };
+        self.queue.clear();
+        self.guard = None;
+        if let Some(hook) = self.hook.take() {
+            hook(outcome);
+        }
+    }
+}
+
+/// Asks the consumer whether this peer may be connected to. Nobody to ask, or nobody who answers: it may. Anything else but a
+/// yes: it may not (design, section 6).
+pub(crate) async fn may_connect(chain: &Asker<Bytes>, peer: &Peer) -> PartResult {
+    match chain.ask(CanConnect { peer: peer.clone() }).await {
+        Ok(true) | Err(ControlError::MissingControl) => Ok(()),
+        Ok(false) => Err(Reason::Refused(format!("connection to {peer}").into())),
+        Err(error) => Err(Reason::Refused(format!("connection to {peer}: {error}").into())),
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("name", &self.name)
+            .field("peer", &self.peer())
+            .field("read", &self.read)
+            .field("written", &self.queue.written())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+//! TCP: connecting, options, pairs. Listening is in [`listener`](super::listener).
+
+use super::io::TcpIo;
+use super::resolve::{Preference, resolve_all};
+use super::stream::{Opened, Stream, StreamSettings, may_connect};
+use crate::component::Peer;
+use crate::component::port::Asker;
+use crate::component::stock::PartResult;
+use crate::proto::link::Reason;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpSocket, TcpStream};
+
+/// How long connecting may take in all, over all addresses: 30 s, unless set.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Options of a TCP connection.
+#[derive(Clone, Debug)]
+pub struct TcpOptions {
+    /// Send small pieces at once (`TCP_NODELAY`). Off by default, as the system has it: it halves the throughput of bulk data.
+    pub nodelay: bool,
+    /// Probe an idle connection after this time (`SO_KEEPALIVE`). `None`: do not.
+    pub keep_alive: Option<Duration>,
+    /// The system's send buffer, in bytes. `None`: as the system has it.
+    pub send_buffer: Option<u32>,
+    /// The system's receive buffer, in bytes. `None`: as the system has it.
+    pub receive_buffer: Option<u32>,
+    /// The local address to connect from.
+    pub bind: Option<SocketAddr>,
+    /// How long connecting may take in all.
+    pub connect_timeout: Duration,
+    /// Which addresses of the host are tried, and in which order.
+    pub preference: Preference,
+    /// What all streams have in common.
+    pub stream: StreamSettings,
+}
+
+impl Default for TcpOptions {
+    fn default() -> Self {
+        Self {
+            nodelay: false,
+            keep_alive: None,
+            send_buffer: None,
+            receive_buffer: None,
+            bind: None,
+            connect_timeout: CONNECT_TIMEOUT,
+            preference: Preference::default(),
+            stream: StreamSettings::default(),
+        }
+    }
+}
+
+impl TcpOptions {
+    /// Sets what can be set on a connected socket.
+    pub(crate) fn apply(&self, stream: &TcpStream) -> io::Result<()> {
+        if self.nodelay {
+            stream.set_nodelay(true)?;
+        }
+        let socket = SockRef::from(stream);
+        if let Some(after) = self.keep_alive {
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(after))?;
+        }
+        if let Some(bytes) = self.send_buffer {
+            socket.set_send_buffer_size(bytes as usize)?;
+        }
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes as usize)?;
+        }
+        Ok(())
+    }
+}
+
+/// A connection to be made to `host` (a name or an address) when something is wanted of it: all its addresses in turn, each after asking
+/// the consumer whether it may ([`CanConnect`](crate::component::control::CanConnect)).
+///
+/// Its errors abort its chain: the look-up's, the last address's (with how many were tried), `Refused`, `TimedOut`.
+pub fn connect(host: impl Into<String>, port: u16, options: TcpOptions) -> Stream {
+    let host = host.into();
+    let name = format!("tcp {host}:{port}");
+    let settings = options.stream;
+    let opener = move |chain: Asker<Bytes>| {
+        async move {
+            let limit = options.connect_timeout;
+            let work = connect_any(&host, port, &options, &chain);
+            tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+                let waiting_for = format!("connect tcp {host}:{port}").into();
+                Err(Reason::TimedOut { waiting_for, after: limit })
+            })
+        }
+        .boxed_local()
+    };
+    Stream::to_open(name, settings, Box::new(opener))
+}
+
+async fn connect_any(host: &str, port: u16, options: &TcpOptions, chain: &Asker<Bytes>) -> PartResult<Opened> {
+    let peers = resolve_all(host, port, options.preference).await.map_err(Reason::failed)?;
+    let mut last = None;
+    for peer in &peers {
+        let Some(addr) = peer.socket_addr() else { continue };
+        may_connect(chain, peer).await?;
+        match connect_one(addr, options).await {
+            Ok(stream) => {
+                return opened(stream, Some(peer.clone())).map_err(|e| Reason::io(format!("connect {peer}"), e));
+            }
+            Err(error) => last = Some((peer, error)),
+        }
+    }
+    Err(match (last, peers.len()) {
+        (Some((peer, error)), 1) => Reason::io(format!("connect {peer:#}"), error),
+        (Some((peer, error)), n) => Reason::io(format!("connect {peer:#}, the last of {n} addresses"), error),
+        (None, _) => Reason::io(format!("connect tcp {host}:{port}"), io::ErrorKind::AddrNotAvailable.into()),
+    })
+}
+
+async fn connect_one(addr: SocketAddr, options: &TcpOptions) -> io::Result<TcpStream> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // buffers before connecting: they decide the window scale (RFC 7323, section 2)
+    if let Some(bytes) = options.send_buffer {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(local) = options.bind {
+        socket.bind(local)?;
+    }
+    let stream = socket.connect(addr).await?;
+    options.apply(&stream)?;
+    Ok(stream)
+}
+
+/// A connection that somebody else made or accepted.
+///
+/// # Errors
+///
+/// The options could not be set, or the other side is gone already.
+pub fn from_stream(stream: TcpStream, options: &TcpOptions) -> io::Result<Stream> {
+    options.apply(&stream)?;
+    let opened = opened(stream, None)?;
+    let name: Arc<str> = opened.peer.to_string().into();
+    Ok(Stream::opened(opened, options.stream).named(name))
+}
+
+fn opened(stream: TcpStream, peer: Option<Peer>) -> io::Result<Opened> {
+    let peer = match peer {
+        Some(peer) => peer,
+        None => Peer::tcp(stream.peer_addr()?),
+    };
+    let local = stream.local_addr().ok().map(Peer::tcp);
+    Ok(Opened { io: Box::new(TcpIo::from(stream)), peer, local })
+}
+
+/// Two connected TCP streams on loopback: the seed's `create_native_pair`. A stranger who connects first is turned away.
+///
+/// # Errors
+///
+/// The operating system's.
+pub async fn pair(options: &TcpOptions) -> io::Result<(Stream, Stream)> {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let ours = TcpStream::connect(listener.local_addr()?).await?;
+    loop {
+        let (theirs, from) = listener.accept().await?;
+        if from == ours.local_addr()? {
+            return Ok((from_stream(ours, options)?, from_stream(theirs, options)?));
+        }
+    }
+}
