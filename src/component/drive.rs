@@ -84,9 +84,7 @@ pub fn inlet<A, const P: usize>(
 ) where
     A: HasInlet<P>,
 {
-    if !enter(act, ctx, |act| act.inlet_port().owner().map(|owner| owner.enter_turn())) {
-        return;
-    }
+    enter(act, ctx, |act| act.inlet_port().owner().map(|owner| owner.enter_turn()));
     match msg.0 {
         InletMsg::Control(link, envelope) => {
             // P5: of another attachment, it is dropped and so answered `Gone`
@@ -113,9 +111,7 @@ pub fn outlet<A, const P: usize>(
 ) where
     A: HasOutlet<P>,
 {
-    if !enter(act, ctx, |act| act.outlet_port().owner().map(|owner| owner.enter_turn())) {
-        return;
-    }
+    enter(act, ctx, |act| act.outlet_port().owner().map(|owner| owner.enter_turn()));
     match msg.0 {
         OutletMsg::Control(link, envelope) => {
             if act.outlet_port().link().is_some_and(|own| own.id() == link) {
@@ -186,6 +182,12 @@ pub fn abort<A: Component>(act: &mut A, ctx: &mut Context<A>, cause: &Arc<Cause>
     ctx.stop();
 }
 
+/// Aborts the whole component with a reason that began in it.
+pub fn fail<A: Component>(act: &mut A, ctx: &mut Context<A>, reason: Reason) {
+    let cause = identify(act, ctx).info.blame(reason);
+    abort(act, ctx, &cause);
+}
+
 /// Who the component is; learnt by its ports at the first message.
 pub(crate) fn identify<A: Component>(act: &mut A, ctx: &mut Context<A>) -> Arc<Owner> {
     let mut known = None;
@@ -202,12 +204,11 @@ pub(crate) fn identify<A: Component>(act: &mut A, ctx: &mut Context<A>) -> Arc<O
     })
 }
 
-/// False if the component is aborted already: what still comes is dropped.
-fn enter<A: Component>(act: &mut A, ctx: &mut Context<A>, mark: impl Fn(&mut A) -> Option<()>) -> bool {
+/// The beginning of a handler: marks the turn, by the port at hand or, before the component is known, after learning who it is.
+fn enter<A: Component>(act: &mut A, ctx: &mut Context<A>, mark: impl Fn(&mut A) -> Option<()>) {
     if mark(act).is_none() {
         identify(act, ctx).enter_turn();
     }
-    true
 }
 
 /// The end of a handler: tells the component if one of its ports met a cause, and asks for the end of the turn.
@@ -254,9 +255,7 @@ impl<A: Component> ActorFuture<A> for TurnEnd {
 /// Runs a hook; a panic in it ends this component with `Panicked`, and nothing else.
 fn guarded<A: Component>(act: &mut A, ctx: &mut Context<A>, hook: impl FnOnce(&mut A, &mut Context<A>)) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(act, ctx))) {
-        let owner = identify(act, ctx);
-        let cause = owner.info.blame(Reason::Panicked(panic_text(&*panic).into()));
-        abort(act, ctx, &cause);
+        fail(act, ctx, Reason::Panicked(panic_text(&*panic).into()));
     }
 }
 

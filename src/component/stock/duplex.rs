@@ -421,12 +421,12 @@ impl<D: Duplex> ActorFuture<DuplexActor<D>> for Drive {
         ctx: &mut Context<DuplexActor<D>>,
         task: &mut std::task::Context<'_>,
     ) -> Poll<()> {
-        let next = drive::turn(act, ctx, |act, _| {
-            act.advance(task).unwrap_or_else(|reason| {
-                act.output.abort(reason.clone());
-                act.input.abort(reason);
+        let next = drive::turn(act, ctx, |act, ctx| match act.advance(task) {
+            Ok(next) => next,
+            Err(reason) => {
+                drive::fail(act, ctx, reason);
                 Next::Wait
-            })
+            }
         });
         match next {
             Some(Next::Over { clean }) => {

@@ -565,7 +565,7 @@ mod tests {
             });
             inlet.check();
         }
-        text[..].join(" ")
+        text.join(" ")
     }
 
     fn cause(by: &str) -> Arc<Cause> {
