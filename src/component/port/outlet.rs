@@ -289,11 +289,13 @@ impl<T: Payload> Outlet<T> {
         self.sync();
     }
 
-    /// An outlet that has something left to send holds its own actor.
+    /// An outlet that has something left to send holds its own actor; so does one that waits for its first grant, at which
+    /// its owner would start to send.
     fn sync(&mut self) {
         let attached = self.peer.is_some();
         let blocked = attached && self.core.has_work();
-        let wanted = attached && (blocked || self.keep);
+        let reserved = self.core.phase() == OutletPhase::Reserved;
+        let wanted = attached && (blocked || reserved || self.keep);
         if wanted != self.hold.is_some() {
             self.hold = match wanted {
                 true => self.owner.as_ref().and_then(|owner| owner.home.hold()),

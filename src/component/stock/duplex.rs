@@ -178,12 +178,10 @@ pub trait Duplex: Unpin + 'static {
             Directions::ReadOnly => Inlet::absent(),
             _ => Inlet::holding(self.window()),
         };
-        let mut output = match directions {
+        let output = match directions {
             Directions::WriteOnly => Outlet::absent(),
             _ => Outlet::default(),
         };
-        // the driver starts with the first grant; until then an outlet that is reserved holds its actor
-        output.keep(true);
         let (part, done) = Holder::new(self);
         let actor = DuplexActor {
             part,
