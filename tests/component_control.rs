@@ -96,12 +96,20 @@ impl End {
         ask.answer(());
         None
     }
-    fn consumer_attached(&mut self, ask: Ask<ConsumerAttached>, _: &mut Context<Self>) -> Option<Ask<ConsumerAttached>> {
+    fn consumer_attached(
+        &mut self,
+        ask: Ask<ConsumerAttached>,
+        _: &mut Context<Self>,
+    ) -> Option<Ask<ConsumerAttached>> {
         self.log.push(format!("consumer {}", ask.consumer));
         ask.answer(());
         None
     }
-    fn producer_attached(&mut self, ask: Ask<ProducerAttached>, _: &mut Context<Self>) -> Option<Ask<ProducerAttached>> {
+    fn producer_attached(
+        &mut self,
+        ask: Ask<ProducerAttached>,
+        _: &mut Context<Self>,
+    ) -> Option<Ask<ProducerAttached>> {
         self.log.push(format!("producer {}", ask.producer));
         ask.answer(());
         None
@@ -331,9 +339,8 @@ fn an_answer_that_does_not_come_in_time_is_no_consent() {
 #[test]
 fn by_default_a_question_times_out_after_thirty_seconds() {
     let _one = serial();
-    let paused = || {
-        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")
-    };
+    let paused =
+        || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
     System::with_tokio_rt(paused).block_on(async {
         let (a, b) = (End::new(On::Answer, Window::default()), End::new(On::Keep, Window::default()));
         let _link = join(&a.outlet(), &b.inlet(), None);
