@@ -92,25 +92,38 @@ pub(crate) fn reply<R>(to: Reply<R>, answer: R) {
     }
 }
 
-/// First step of an attachment.
+/// First step of an attachment. Carries a guard as [`AttachInlet`] does: a consumer joined to a dead producer is told.
 pub(crate) struct ReserveOutlet<T> {
     pub(crate) link: Arc<Link>,
     pub(crate) consumer: Box<dyn DownTx<T>>,
     pub(crate) reply: Reply<Result<Arc<ComponentInfo>, AttachError>>,
+    pub(crate) handled: bool,
 }
 
 impl<T> ReserveOutlet<T> {
     /// The producer does not take the link. Without an asker who would take the reservation back, the consumer is
     /// told through the cell.
-    pub(crate) fn refuse(self, error: AttachError) {
+    pub(crate) fn refuse(&mut self, error: AttachError) {
+        self.handled = true;
         if self.reply.is_some() {
-            return reply(self.reply, Err(error));
+            return reply(self.reply.take(), Err(error));
         }
-        let cause = Cause::new(Reason::failed(error), Origin::default().on(self.link.id()));
-        self.link.cell().set_cause(cause);
-        let down = Down::Abort { link: self.link.id() };
+        self.break_off(Reason::failed(error));
+    }
+
+    fn break_off(&self, reason: Reason) {
+        self.link.cell().set_cause(Cause::new(reason, Origin::default().on(self.link.id())));
         let hold = self.consumer.boxed();
-        self.consumer.send(InletMsg::Last(down, hold));
+        self.consumer.send(InletMsg::Last(Down::Abort { link: self.link.id() }, hold));
+    }
+}
+
+impl<T> Drop for ReserveOutlet<T> {
+    fn drop(&mut self) {
+        // with an asker, the consumer does not know the link yet, and the asker sees that there is no answer
+        if !self.handled && self.reply.is_none() {
+            self.break_off(Reason::ComponentGone);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{AnyPort, Owner};
 use crate::component::ComponentInfo;
 use crate::component::address::WeakUpTx;
-use crate::component::control::{Asking, ConsumerAttached, Control, Envelope};
+use crate::component::control::{ASK_TIMEOUT, Asking, ConsumerAttached, Control, Envelope};
 use crate::component::link::{Link, Note};
 use crate::component::message::{AttachInlet, CloseAt, InletEvent, InletHandle, InletMsg, OutletMsg, handle_of, reply};
 use crate::proto::link::Inlet as Core;
@@ -14,6 +14,7 @@ use crate::proto::link::{
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Who says that an item is finished with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,10 +149,15 @@ impl<T: Payload> Inlet<T> {
         self.core.phase() == InletPhase::Open
     }
 
-    /// Asks the producer's chain, and waits for the answer at most [`ASK_TIMEOUT`](crate::component::control::ASK_TIMEOUT). Spawn the future; never use `ctx.wait`.
+    /// Asks the producer's chain, and waits for the answer at most [`ASK_TIMEOUT`]. Spawn the future; never use `ctx.wait`.
     pub fn ask<M: Control>(&self, message: M) -> Asking<M::Reply> {
+        self.ask_within(message, ASK_TIMEOUT)
+    }
+
+    /// The same, with a time limit of the asker's own.
+    pub fn ask_within<M: Control>(&self, message: M, within: Duration) -> Asking<M::Reply> {
         match (&self.link, &self.peer) {
-            (Some(link), Some(peer)) => link.ask(message, self.sender(&**peer)),
+            (Some(link), Some(peer)) => link.ask(message, within, self.sender(&**peer)),
             _ => Asking::missing(),
         }
     }
