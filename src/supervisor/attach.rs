@@ -137,7 +137,7 @@ async fn reserve<T: Payload>(
 ) -> Result<Arc<Link>, AttachFailure> {
     let link = Link::new(Some(observer));
     let (tx, rx) = oneshot::channel();
-    let reserve = ReserveOutlet { link: link.clone(), consumer: inlet.0.boxed(), reply: Some(tx) };
+    let reserve = ReserveOutlet { link: link.clone(), consumer: inlet.0.boxed(), reply: Some(tx), handled: false };
     outlet.0.send(OutletMsg::Reserve(Box::new(reserve)));
     answered(rx, Side::Producer).await.map(|_| link)
 }

@@ -341,7 +341,7 @@ impl<T: Payload> Asker<T> {
         match &self.way {
             Some((link, peer)) => {
                 let peer = peer.boxed();
-                link.ask(message, move |link, envelope| peer.send(InletMsg::Control(link, envelope)))
+                link.ask(message, ASK_TIMEOUT, move |link, envelope| peer.send(InletMsg::Control(link, envelope)))
             }
             None => Asking::missing(),
         }
