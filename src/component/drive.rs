@@ -5,7 +5,7 @@ use super::address::{InletPort, ManagePort, OutletPort};
 use super::control::Envelope;
 use super::identity::ComponentInfo;
 use super::message::{
-    InletEvent, InletMsg, Manage, ManageHandle, ManageMsg, OutletEvent, OutletMsg, ToInlet, ToOutlet,
+    InletEvent, InletMsg, Manage, ManageHandle, ManageMsg, OutletEvent, OutletMsg, PartState, ToInlet, ToOutlet,
 };
 use super::port::{AnyPort, Heard, Home, Inlet, Outlet, Owner};
 use crate::proto::link::{Cause, Payload, Reason};
@@ -50,6 +50,35 @@ pub trait Component: Actor<Context = Context<Self>> + Handler<Manage> {
         if !fed || Self::TWO_WAY {
             self.ports(&mut |port| port.drain());
         }
+    }
+
+    /// True if the component holds nothing: no item that it took, and nothing that it gave and has not sent. Asked while a
+    /// supervisor waits to take it out of its chain.
+    fn is_settled(&mut self) -> bool {
+        let mut settled = true;
+        self.ports(&mut |port| settled &= port.is_settled());
+        settled
+    }
+
+    /// A supervisor wants to take the component out of its chain, and all before has been worked off: give what is still
+    /// held. Nothing by default.
+    ///
+    /// # Errors
+    ///
+    /// It holds what it cannot give; it then stays in its chain, and this says why.
+    fn on_flush(&mut self, ctx: &mut Context<Self>) -> Result<(), Reason> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// The state for a successor to go on from, given up. None by default.
+    fn take_state(&mut self) -> Option<PartState> {
+        None
+    }
+
+    /// Goes on from a predecessor's state, or gives it back if it is of no use here.
+    fn put_state(&mut self, state: PartState) -> Result<(), PartState> {
+        Err(state)
     }
 
     /// Answers a control message, or gives it back to be passed on.
@@ -142,6 +171,22 @@ pub fn manage<A: Component>(act: &mut A, msg: Manage, ctx: &mut Context<A>) {
         ManageMsg::Abort(cause) => abort(act, ctx, &cause),
         ManageMsg::Drain => guarded(act, ctx, |act, ctx| act.on_drain(ctx)),
         ManageMsg::Stop => ctx.stop(),
+        ManageMsg::Settle(reply) => owner.wait_settled(reply),
+        ManageMsg::Flush(reply) => {
+            let mut flushed = Ok(());
+            guarded(act, ctx, |act, ctx| flushed = act.on_flush(ctx));
+            let _ = reply.send(flushed);
+        }
+        ManageMsg::TakeState(reply) => {
+            let mut state = None;
+            guarded(act, ctx, |act, _| state = act.take_state());
+            let _ = reply.send(state);
+        }
+        ManageMsg::PutState(state, reply) => {
+            let mut put = Ok(());
+            guarded(act, ctx, |act, _| put = act.put_state(state));
+            let _ = reply.send(put);
+        }
     }
     leave(act, ctx);
 }
@@ -220,13 +265,16 @@ fn leave<A: Component>(act: &mut A, ctx: &mut Context<A>) {
         if owner.is_none() {
             owner = port.owner().map(|owner| {
                 owner.leave_turn();
-                (owner.untold().cloned(), !A::DRIVEN)
+                (owner.untold().cloned(), !A::DRIVEN, owner.is_settling())
             });
         }
     });
-    let Some((untold, grants)) = owner else { return };
+    let Some((untold, grants, waited)) = owner else { return };
     if let Some(cause) = untold {
         return abort(act, ctx, &cause);
+    }
+    if waited && act.is_settled() {
+        identify(act, ctx).tell_settled();
     }
     if due && grants && identify(act, ctx).ask_turn_end() {
         ctx.spawn(TurnEnd);

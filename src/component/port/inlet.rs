@@ -328,6 +328,10 @@ impl<T: Payload> AnyPort for Inlet<T> {
         self.run();
     }
 
+    fn is_settled(&self) -> bool {
+        self.core.held().is_zero()
+    }
+
     fn send_grants(&mut self) {
         let greeted = self.core.limit();
         let mut first = false;

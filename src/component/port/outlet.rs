@@ -392,6 +392,10 @@ impl<T: Payload> AnyPort for Outlet<T> {
         self.run();
     }
 
+    fn is_settled(&self) -> bool {
+        !self.core.has_work()
+    }
+
     fn send_grants(&mut self) {}
 
     fn is_grant_due(&self) -> bool {
