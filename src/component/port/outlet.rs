@@ -369,6 +369,8 @@ impl<T: Payload> AnyPort for Outlet<T> {
         false
     }
 
+    fn settle(&mut self) {}
+
     fn drain(&mut self) {
         self.end(false);
     }
