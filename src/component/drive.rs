@@ -258,26 +258,33 @@ fn enter<A: Component>(act: &mut A, ctx: &mut Context<A>, mark: impl Fn(&mut A) 
 
 /// The end of a handler: tells the component if one of its ports met a cause, and asks for the end of the turn.
 fn leave<A: Component>(act: &mut A, ctx: &mut Context<A>) {
+    // one look at each port, and nothing cloned unless it is needed: this runs for every message
     let mut due = false;
-    let mut owner = None;
+    let mut untold = None;
+    let mut known = false;
+    let mut settling = false;
     act.ports(&mut |port| {
+        port.after_handler();
         due |= port.is_grant_due();
-        if owner.is_none() {
-            owner = port.owner().map(|owner| {
-                owner.leave_turn();
-                (owner.untold().cloned(), !A::DRIVEN, owner.is_settling())
-            });
+        if let (false, Some(owner)) = (known, port.owner()) {
+            known = true;
+            owner.leave_turn();
+            untold = owner.untold().cloned();
+            settling = owner.is_settling();
         }
     });
-    let Some((untold, grants, waited)) = owner else { return };
     if let Some(cause) = untold {
         return abort(act, ctx, &cause);
     }
-    if waited && act.is_settled() {
+    if settling && act.is_settled() {
         identify(act, ctx).tell_settled();
     }
-    if due && grants && identify(act, ctx).ask_turn_end() {
-        ctx.spawn(TurnEnd);
+    if due && !A::DRIVEN {
+        let mut asked = false;
+        act.ports(&mut |port| asked = asked || port.owner().is_some_and(|owner| owner.ask_turn_end()));
+        if asked {
+            ctx.spawn(TurnEnd);
+        }
     }
 }
 

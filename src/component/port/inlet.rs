@@ -256,24 +256,19 @@ impl<T: Payload> Inlet<T> {
     fn after(&mut self) {
         self.run();
         if self.owner.as_ref().is_none_or(|owner| !owner.is_in_turn()) {
+            self.after_handler();
             self.send_grants();
         }
     }
 
-    /// Does what cannot wait for the end of the turn.
+    /// Does what cannot wait for the end of the handler. The hold on the own actor can: nothing ends it before, and an item
+    /// that is released at once needs none.
     fn run(&mut self) {
         while let Some(effect) = self.core.poll_urgent() {
             match effect {
                 InletEffect::Send(up) => self.send(up),
                 InletEffect::Over(terminal) => self.over(terminal),
             }
-        }
-        let wanted = self.core.has_work();
-        if wanted != self.hold.is_some() {
-            self.hold = match wanted {
-                true => self.owner.as_ref().and_then(|owner| owner.home.hold()),
-                false => None,
-            };
         }
     }
 
@@ -326,6 +321,7 @@ impl<T: Payload> AnyPort for Inlet<T> {
     fn abort_with(&mut self, cause: &Arc<Cause>) {
         self.core.abort(cause.clone());
         self.run();
+        self.after_handler();
     }
 
     fn is_settled(&self) -> bool {
@@ -349,6 +345,16 @@ impl<T: Payload> AnyPort for Inlet<T> {
 
     fn is_grant_due(&self) -> bool {
         self.core.is_grant_due()
+    }
+
+    fn after_handler(&mut self) {
+        let wanted = self.core.has_work();
+        if wanted != self.hold.is_some() {
+            self.hold = match wanted {
+                true => self.owner.as_ref().and_then(|owner| owner.home.hold()),
+                false => None,
+            };
+        }
     }
 
     fn drain(&mut self) {}

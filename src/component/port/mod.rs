@@ -158,6 +158,8 @@ pub trait AnyPort {
     fn send_grants(&mut self);
     /// True if grants are due.
     fn is_grant_due(&self) -> bool;
+    /// The end of a handler: does what may be put off until then.
+    fn after_handler(&mut self);
     /// Ends an outlet that will not complete its data; nothing for an inlet.
     fn drain(&mut self);
     /// The link, if attached.

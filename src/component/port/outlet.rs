@@ -402,6 +402,8 @@ impl<T: Payload> AnyPort for Outlet<T> {
         false
     }
 
+    fn after_handler(&mut self) {}
+
     fn drain(&mut self) {
         self.end(false);
     }
