@@ -13,6 +13,7 @@ use crate::proto::link::{
 };
 use crate::proto::link::{LinkState, Outlet as Core};
 use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +26,8 @@ pub struct Outlet<T: Payload> {
     owner: Option<Arc<Owner>>,
     link: Option<Arc<Link>>,
     peer: Option<Box<dyn DownTx<T>>>,
-    /// What the running handler pushed and may send.
-    batch: Batch<T>,
+    /// What the running handler pushed and may send. In a cell because a question must not overtake it.
+    batch: RefCell<Batch<T>>,
     /// A hold on the own actor while something is left to send.
     hold: Option<Box<dyn Any + Send>>,
     keep: bool,
@@ -42,7 +43,7 @@ impl<T: Payload> Default for Outlet<T> {
             owner: None,
             link: None,
             peer: None,
-            batch: Batch::default(),
+            batch: RefCell::default(),
             hold: None,
             keep: false,
             early: None,
@@ -172,7 +173,9 @@ impl<T: Payload> Outlet<T> {
         Asker { way: self.link.clone().zip(self.peer.as_ref().map(|peer| peer.boxed())) }
     }
 
+    /// A way for a control message, behind what was pushed before it (rule X1).
     fn sender(&self, peer: &dyn DownTx<T>) -> impl FnOnce(LinkId, Envelope) + Send + 'static + use<T> {
+        self.flush();
         let peer = peer.boxed();
         move |link, envelope| peer.send(InletMsg::Control(link, envelope))
     }
@@ -254,7 +257,7 @@ impl<T: Payload> Outlet<T> {
             match effect {
                 OutletEffect::Send(Down::Consume { item, .. }) => {
                     let quantity = item.quantity();
-                    let full = self.batch.push(item, quantity);
+                    let full = self.batch.get_mut().push(item, quantity);
                     if full || self.owner.as_ref().is_none_or(|owner| !owner.is_in_turn()) {
                         self.flush();
                     }
@@ -273,12 +276,10 @@ impl<T: Payload> Outlet<T> {
     }
 
     /// Sends the batch.
-    fn flush(&mut self) {
-        let (Some(peer), Some(link)) = (&self.peer, &self.link) else {
-            self.batch.take();
-            return;
-        };
-        match self.batch.take() {
+    fn flush(&self) {
+        let items = self.batch.borrow_mut().take();
+        let (Some(peer), Some(link)) = (&self.peer, &self.link) else { return };
+        match items {
             Items::None => {}
             Items::One(item) => peer.send(InletMsg::Down(Down::Consume { link: link.id(), item })),
             Items::Many(items) => peer.send(InletMsg::Batch(link.id(), items)),
@@ -295,7 +296,7 @@ impl<T: Payload> Outlet<T> {
             Terminal::Ended { .. } => self.peer = None,
             Terminal::Aborted(cause) => {
                 self.peer = None;
-                self.batch.take();
+                self.batch.get_mut().take();
                 match &self.owner {
                     Some(owner) => owner.port_broken(&cause),
                     None => self.early = Some(cause),
