@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use versile_io::proto::link::Rule;
 
 fn root() -> &'static Path {
@@ -36,7 +36,7 @@ fn wanted() -> (BTreeSet<String>, BTreeSet<String>) {
     (folders, files)
 }
 
-fn relative(path: &PathBuf) -> String {
+fn relative(path: &Path) -> String {
     path.strip_prefix(root()).expect("inside").to_string_lossy().into_owned()
 }
 

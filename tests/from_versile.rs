@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 const LIST: &str = "tests/golden/inventory_names.txt";
@@ -115,8 +116,9 @@ fn document() -> Vec<(Vec<String>, String)> {
 fn the_list_of_names_is_that_of_the_inventory() {
     let path = root().join("../shared/seed/api-inventory.md");
     if !path.exists() {
-        println!("SKIPPED: {} is not here; the committed list stands alone", path.display());
-        eprintln!("SKIPPED: {} is not here; the committed list stands alone", path.display());
+        // past the capture of a test's output: nobody looks at that of a test that passes
+        let skipped = format!("SKIPPED: {} is not here; {LIST} was compared with nothing\n", path.display());
+        std::io::stderr().write_all(skipped.as_bytes()).expect("told");
         return;
     }
     let found = inventory(&read(&path));
