@@ -1,11 +1,12 @@
 //! A chain of stock components on one arbiter and across three: data arrives whole, ends are carried, aborts reach all.
 
+mod support;
+
 use actix::prelude::*;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
-use versile_io::component::census::census;
+use support::{run, within};
 use versile_io::component::join;
 use versile_io::component::stock::{Filter, Outbox, Outcome, PartResult, Pull, Sink, Source};
 use versile_io::component::writer::ByteWriter;
@@ -57,22 +58,9 @@ impl Sink for Total {
     }
 }
 
-async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), what).await.expect("in time")
-}
-
-async fn nothing_left(before: versile_io::component::census::Census) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    while census() != before {
-        assert!(tokio::time::Instant::now() < deadline, "left: {:?}, before: {before:?}", census());
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
 #[test]
 fn a_chain_delivers_all_and_leaves_nothing() {
-    System::new().block_on(async {
-        let before = census();
+    run(async {
         let (out, source) = Numbers(10_000_000).start();
         let (fin, fout, filter) = Double.start();
         let (inp, sink) = Total::default().start();
@@ -84,14 +72,12 @@ fn a_chain_delivers_all_and_leaves_nothing() {
         assert_eq!(total.expect("the part").bytes, 20_000_000);
         assert!(within(source).await.1.is_clean());
         assert!(within(filter).await.1.is_clean());
-        nothing_left(before).await;
     });
 }
 
 #[test]
 fn a_failing_sink_aborts_the_whole_chain_with_one_cause() {
-    System::new().block_on(async {
-        let before = census();
+    run(async {
         let (out, source) = Numbers(u64::MAX).start();
         let (fin, fout, filter) = Double.start();
         let (inp, sink) = Total { fail_at: Some(1_000_000), ..Total::default() }.start();
@@ -104,14 +90,12 @@ fn a_failing_sink_aborts_the_whole_chain_with_one_cause() {
             let Outcome::Aborted(cause) = outcome else { panic!("{outcome}") };
             assert_eq!(cause.to_string(), "Total: aborted on request: enough");
         }
-        nothing_left(before).await;
     });
 }
 
 #[test]
 fn a_panic_in_a_sink_ends_its_chain_and_no_other() {
-    System::new().block_on(async {
-        let before = census();
+    run(async {
         let (out, source) = Numbers(u64::MAX).start();
         let (inp, _sink) = Total { panic_at: Some(1_000_000), ..Total::default() }.start();
         join(&out, &inp, None);
@@ -122,14 +106,12 @@ fn a_panic_in_a_sink_ends_its_chain_and_no_other() {
         let Outcome::Aborted(cause) = within(source).await.1 else { panic!("aborted") };
         assert_eq!(cause.to_string(), "Total: panicked: as the test asked");
         assert_eq!(within(sink2).await.0.expect("the part").bytes, 5_000_000);
-        nothing_left(before).await;
     });
 }
 
 #[test]
 fn a_chain_over_three_arbiters_delivers_all() {
-    System::new().block_on(async {
-        let before = census();
+    run(async {
         let arbiters: Vec<Arbiter> = (0..2).map(|_| Arbiter::new()).collect();
         let (tx, rx) = tokio::sync::oneshot::channel();
         arbiters[0].spawn(async move {
@@ -151,7 +133,6 @@ fn a_chain_over_three_arbiters_delivers_all() {
         let (total, outcome) = within(sink).await;
         assert!(outcome.is_clean(), "{outcome}");
         assert_eq!(total.expect("the part").bytes, 60_000_000);
-        nothing_left(before).await;
         arbiters.iter().for_each(|a| {
             a.stop();
         });
@@ -160,7 +141,7 @@ fn a_chain_over_three_arbiters_delivers_all() {
 
 #[test]
 fn a_writer_waits_while_full_and_ends_unclean_when_dropped() {
-    System::new().block_on(async {
+    run(async {
         let (writer, out, _done) = ByteWriter::start("writer", 1000);
         writer.try_write(vec![1; 600]).expect("room");
         assert!(writer.try_write(vec![1; 600]).is_err(), "full");

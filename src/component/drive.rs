@@ -5,7 +5,7 @@ use super::address::{InletPort, ManagePort, OutletPort};
 use super::control::Envelope;
 use super::identity::ComponentInfo;
 use super::message::{
-    InletEvent, InletMsg, Manage, ManageHandle, ManageMsg, OutletEvent, OutletMsg, ToInlet, ToOutlet,
+    InletEvent, InletMsg, Manage, ManageHandle, ManageMsg, OutletEvent, OutletMsg, PartState, ToInlet, ToOutlet,
 };
 use super::port::{AnyPort, Heard, Home, Inlet, Outlet, Owner};
 use crate::proto::link::{Cause, Payload, Reason};
@@ -52,6 +52,35 @@ pub trait Component: Actor<Context = Context<Self>> + Handler<Manage> {
         }
     }
 
+    /// True if the component holds nothing: no item that it took, and nothing that it gave and has not sent. Asked while a
+    /// supervisor waits to take it out of its chain.
+    fn is_settled(&mut self) -> bool {
+        let mut settled = true;
+        self.ports(&mut |port| settled &= port.is_settled());
+        settled
+    }
+
+    /// A supervisor wants to take the component out of its chain, and all before has been worked off: give what is still
+    /// held. Nothing by default.
+    ///
+    /// # Errors
+    ///
+    /// It holds what it cannot give; it then stays in its chain, and this says why.
+    fn on_flush(&mut self, ctx: &mut Context<Self>) -> Result<(), Reason> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// The state for a successor to go on from, given up. None by default.
+    fn take_state(&mut self) -> Option<PartState> {
+        None
+    }
+
+    /// Goes on from a predecessor's state, or gives it back if it is of no use here.
+    fn put_state(&mut self, state: PartState) -> Result<(), PartState> {
+        Err(state)
+    }
+
     /// Answers a control message, or gives it back to be passed on.
     fn on_control(&mut self, envelope: Envelope, ctx: &mut Context<Self>) -> Option<Envelope> {
         let _ = ctx;
@@ -84,9 +113,7 @@ pub fn inlet<A, const P: usize>(
 ) where
     A: HasInlet<P>,
 {
-    if !enter(act, ctx, |act| act.inlet_port().owner().map(|owner| owner.enter_turn())) {
-        return;
-    }
+    enter(act, ctx, |act| act.inlet_port().owner().map(|owner| owner.enter_turn()));
     match msg.0 {
         InletMsg::Control(link, envelope) => {
             // P5: of another attachment, it is dropped and so answered `Gone`
@@ -113,9 +140,7 @@ pub fn outlet<A, const P: usize>(
 ) where
     A: HasOutlet<P>,
 {
-    if !enter(act, ctx, |act| act.outlet_port().owner().map(|owner| owner.enter_turn())) {
-        return;
-    }
+    enter(act, ctx, |act| act.outlet_port().owner().map(|owner| owner.enter_turn()));
     match msg.0 {
         OutletMsg::Control(link, envelope) => {
             if act.outlet_port().link().is_some_and(|own| own.id() == link) {
@@ -146,6 +171,22 @@ pub fn manage<A: Component>(act: &mut A, msg: Manage, ctx: &mut Context<A>) {
         ManageMsg::Abort(cause) => abort(act, ctx, &cause),
         ManageMsg::Drain => guarded(act, ctx, |act, ctx| act.on_drain(ctx)),
         ManageMsg::Stop => ctx.stop(),
+        ManageMsg::Settle(reply) => owner.wait_settled(reply),
+        ManageMsg::Flush(reply) => {
+            let mut flushed = Ok(());
+            guarded(act, ctx, |act, ctx| flushed = act.on_flush(ctx));
+            let _ = reply.send(flushed);
+        }
+        ManageMsg::TakeState(reply) => {
+            let mut state = None;
+            guarded(act, ctx, |act, _| state = act.take_state());
+            let _ = reply.send(state);
+        }
+        ManageMsg::PutState(state, reply) => {
+            let mut put = Ok(());
+            guarded(act, ctx, |act, _| put = act.put_state(state));
+            let _ = reply.send(put);
+        }
     }
     leave(act, ctx);
 }
@@ -186,6 +227,12 @@ pub fn abort<A: Component>(act: &mut A, ctx: &mut Context<A>, cause: &Arc<Cause>
     ctx.stop();
 }
 
+/// Aborts the whole component with a reason that began in it.
+pub fn fail<A: Component>(act: &mut A, ctx: &mut Context<A>, reason: Reason) {
+    let cause = identify(act, ctx).info.blame(reason);
+    abort(act, ctx, &cause);
+}
+
 /// Who the component is; learnt by its ports at the first message.
 pub(crate) fn identify<A: Component>(act: &mut A, ctx: &mut Context<A>) -> Arc<Owner> {
     let mut known = None;
@@ -202,33 +249,42 @@ pub(crate) fn identify<A: Component>(act: &mut A, ctx: &mut Context<A>) -> Arc<O
     })
 }
 
-/// False if the component is aborted already: what still comes is dropped.
-fn enter<A: Component>(act: &mut A, ctx: &mut Context<A>, mark: impl Fn(&mut A) -> Option<()>) -> bool {
+/// The beginning of a handler: marks the turn, by the port at hand or, before the component is known, after learning who it is.
+fn enter<A: Component>(act: &mut A, ctx: &mut Context<A>, mark: impl Fn(&mut A) -> Option<()>) {
     if mark(act).is_none() {
         identify(act, ctx).enter_turn();
     }
-    true
 }
 
 /// The end of a handler: tells the component if one of its ports met a cause, and asks for the end of the turn.
 fn leave<A: Component>(act: &mut A, ctx: &mut Context<A>) {
+    // one look at each port, and nothing cloned unless it is needed: this runs for every message
     let mut due = false;
-    let mut owner = None;
+    let mut untold = None;
+    let mut known = false;
+    let mut settling = false;
     act.ports(&mut |port| {
+        port.after_handler();
         due |= port.is_grant_due();
-        if owner.is_none() {
-            owner = port.owner().map(|owner| {
-                owner.leave_turn();
-                (owner.untold().cloned(), !A::DRIVEN)
-            });
+        if let (false, Some(owner)) = (known, port.owner()) {
+            known = true;
+            owner.leave_turn();
+            untold = owner.untold().cloned();
+            settling = owner.is_settling();
         }
     });
-    let Some((untold, grants)) = owner else { return };
     if let Some(cause) = untold {
         return abort(act, ctx, &cause);
     }
-    if due && grants && identify(act, ctx).ask_turn_end() {
-        ctx.spawn(TurnEnd);
+    if settling && act.is_settled() {
+        identify(act, ctx).tell_settled();
+    }
+    if due && !A::DRIVEN {
+        let mut asked = false;
+        act.ports(&mut |port| asked = asked || port.owner().is_some_and(|owner| owner.ask_turn_end()));
+        if asked {
+            ctx.spawn(TurnEnd);
+        }
     }
 }
 
@@ -254,9 +310,7 @@ impl<A: Component> ActorFuture<A> for TurnEnd {
 /// Runs a hook; a panic in it ends this component with `Panicked`, and nothing else.
 fn guarded<A: Component>(act: &mut A, ctx: &mut Context<A>, hook: impl FnOnce(&mut A, &mut Context<A>)) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(act, ctx))) {
-        let owner = identify(act, ctx);
-        let cause = owner.info.blame(Reason::Panicked(panic_text(&*panic).into()));
-        abort(act, ctx, &cause);
+        fail(act, ctx, Reason::Panicked(panic_text(&*panic).into()));
     }
 }
 

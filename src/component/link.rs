@@ -1,7 +1,7 @@
 //! `Link`: one attachment as the actor layer and its observers see it: the shared cell, the times, the observer.
 
 use super::census::Counted;
-use super::control::{ASK_TIMEOUT, Asking, Control, Envelope};
+use super::control::{Asking, Control, Envelope};
 use super::identity::ComponentInfo;
 use super::message::{InletHandle, OutletHandle};
 use crate::proto::link::{LinkCell, LinkId, Side, Terminal};
@@ -54,6 +54,7 @@ impl Link {
     pub(crate) fn ask<M: Control>(
         &self,
         message: M,
+        within: Duration,
         send: impl FnOnce(LinkId, Envelope) + Send + 'static,
     ) -> Asking<M::Reply> {
         let (envelope, answer) = Envelope::new(message);
@@ -65,7 +66,7 @@ impl Link {
                 }
             },
             answer,
-            ASK_TIMEOUT,
+            within,
         )
     }
 

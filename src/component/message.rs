@@ -92,25 +92,38 @@ pub(crate) fn reply<R>(to: Reply<R>, answer: R) {
     }
 }
 
-/// First step of an attachment.
+/// First step of an attachment. Carries a guard as [`AttachInlet`] does: a consumer joined to a dead producer is told.
 pub(crate) struct ReserveOutlet<T> {
     pub(crate) link: Arc<Link>,
     pub(crate) consumer: Box<dyn DownTx<T>>,
     pub(crate) reply: Reply<Result<Arc<ComponentInfo>, AttachError>>,
+    pub(crate) handled: bool,
 }
 
 impl<T> ReserveOutlet<T> {
     /// The producer does not take the link. Without an asker who would take the reservation back, the consumer is
     /// told through the cell.
-    pub(crate) fn refuse(self, error: AttachError) {
+    pub(crate) fn refuse(&mut self, error: AttachError) {
+        self.handled = true;
         if self.reply.is_some() {
-            return reply(self.reply, Err(error));
+            return reply(self.reply.take(), Err(error));
         }
-        let cause = Cause::new(Reason::failed(error), Origin::default().on(self.link.id()));
-        self.link.cell().set_cause(cause);
-        let down = Down::Abort { link: self.link.id() };
+        self.break_off(Reason::failed(error));
+    }
+
+    fn break_off(&self, reason: Reason) {
+        self.link.cell().set_cause(Cause::new(reason, Origin::default().on(self.link.id())));
         let hold = self.consumer.boxed();
-        self.consumer.send(InletMsg::Last(down, hold));
+        self.consumer.send(InletMsg::Last(Down::Abort { link: self.link.id() }, hold));
+    }
+}
+
+impl<T> Drop for ReserveOutlet<T> {
+    fn drop(&mut self) {
+        // with an asker, the consumer does not know the link yet, and the asker sees that there is no answer
+        if !self.handled && self.reply.is_none() {
+            self.break_off(Reason::ComponentGone);
+        }
     }
 }
 
@@ -154,14 +167,18 @@ pub(crate) struct CloseAt {
 }
 
 /// A message for a component as a whole.
-#[derive(Debug)]
 pub struct Manage(pub(crate) ManageMsg);
+
+impl fmt::Debug for Manage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Manage")
+    }
+}
 
 impl Message for Manage {
     type Result = ();
 }
 
-#[derive(Debug)]
 pub(crate) enum ManageMsg {
     /// Abort all ports with this cause.
     Abort(Arc<Cause>),
@@ -169,7 +186,18 @@ pub(crate) enum ManageMsg {
     Drain,
     /// Stop the actor, whatever it does.
     Stop,
+    /// Answer once it holds nothing and all it gave is sent.
+    Settle(oneshot::Sender<()>),
+    /// Give what it holds, since it is to leave its chain.
+    Flush(oneshot::Sender<Result<(), Reason>>),
+    /// Give up its state, if it has one, for a successor.
+    TakeState(oneshot::Sender<Option<PartState>>),
+    /// Go on from a predecessor's state; back if it is of no use.
+    PutState(PartState, oneshot::Sender<Result<(), PartState>>),
 }
+
+/// What a component hands to its successor: whatever both agree on.
+pub type PartState = Box<dyn std::any::Any + Send>;
 
 /// A weak, erased way to a component.
 pub trait ManageHandle: Send + Sync + fmt::Debug {
@@ -181,23 +209,55 @@ pub trait ManageHandle: Send + Sync + fmt::Debug {
     fn stop(&self);
     /// True while its actor takes messages.
     fn is_alive(&self) -> bool;
+    /// The same way, to keep.
+    fn boxed(&self) -> Box<dyn ManageHandle>;
+    /// Resolves once the component holds nothing and all it gave is sent.
+    fn settle(&self) -> oneshot::Receiver<()>;
+    /// Has the component give what it holds.
+    fn flush(&self) -> oneshot::Receiver<Result<(), Reason>>;
+    /// Takes the component's state, if it has one.
+    fn take_state(&self) -> oneshot::Receiver<Option<PartState>>;
+    /// Gives the component a predecessor's state.
+    fn put_state(&self, state: PartState) -> oneshot::Receiver<Result<(), PartState>>;
+}
+
+/// The answer to an attachment's step.
+pub type Attachment = oneshot::Receiver<Result<Arc<ComponentInfo>, AttachError>>;
+
+/// An outlet with its payload erased, for transactions. Holds its actor.
+pub trait AnyOutlet: Send + Sync {
+    /// First step of an attachment to `consumer`. `None` if that takes another payload.
+    fn reserve(&self, link: &Arc<Link>, consumer: &dyn AnyInlet) -> Option<Attachment>;
+    /// Takes a reservation back.
+    fn release(&self, link: LinkId);
+    /// First step of a detach: the position at which the producer stopped; `None` if the link is not attached there.
+    fn detach(&self, link: LinkId) -> oneshot::Receiver<Option<Count>>;
+    /// The typed reference.
+    fn as_any(&self) -> &dyn std::any::Any;
+}
+
+/// An inlet with its payload erased, for transactions. Holds its actor.
+pub trait AnyInlet: Send + Sync {
+    /// Second step of an attachment to `producer`, which has reserved. `None` if that sends another payload.
+    fn attach(&self, link: &Arc<Link>, producer: &dyn AnyOutlet) -> Option<Attachment>;
+    /// Second step of a detach; `None` if the link is not attached there.
+    fn close_at(&self, link: LinkId, at: Count) -> oneshot::Receiver<Option<Result<(), Violation>>>;
+    /// A weak way to the component as a whole.
+    fn manage(&self) -> Box<dyn ManageHandle>;
+    /// The typed reference.
+    fn as_any(&self) -> &dyn std::any::Any;
 }
 
 /// A weak, erased way to an outlet, for transactions.
 pub trait OutletHandle: Send + Sync + fmt::Debug {
-    /// First step of a detach: the position at which the producer stopped; `None` if the link is not attached there or
-    /// the component is gone.
-    fn detach(&self, link: LinkId) -> oneshot::Receiver<Option<Count>>;
+    /// A strong way, unless the component is gone.
+    fn upgrade(&self) -> Option<Box<dyn AnyOutlet>>;
 }
 
 /// A weak, erased way to an inlet, for transactions.
 pub trait InletHandle: Send + Sync + fmt::Debug {
-    /// A hold on the actor, so that it lasts through a transaction.
-    fn hold(&self) -> Option<Box<dyn std::any::Any + Send>>;
-    /// The same way, to keep.
-    fn boxed(&self) -> Box<dyn InletHandle>;
-    /// Second step of a detach.
-    fn close_at(&self, link: LinkId, at: Count) -> oneshot::Receiver<Option<Result<(), Violation>>>;
+    /// A strong way, unless the component is gone.
+    fn upgrade(&self) -> Option<Box<dyn AnyInlet>>;
 }
 
 /// What the hook of an inlet is told.

@@ -19,8 +19,10 @@
 
 pub mod address;
 pub mod census;
+pub mod channel;
 pub mod control;
 pub mod drive;
+mod feed;
 pub mod identity;
 pub mod join;
 pub mod link;

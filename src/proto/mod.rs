@@ -6,7 +6,8 @@
 //! # Drain rule
 //!
 //! After any `handle_*` and after `push`, `end`, `abort`, `release` and `grant`, call `poll_effect` until it returns
-//! `None` before the next one. Each method that the rule binds says so, and debug builds assert it.
+//! `None` before the next one. Each method that the rule binds says so. An inlet's grants may be left for later
+//! ([`link::Inlet::poll_urgent`], [`link::Inlet::poll_grant`]): an actor sends them at the end of its turn (rule F1).
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 #![forbid(unsafe_code)]
 

@@ -14,7 +14,7 @@
 
 use super::{Supervisor, SupervisorActor};
 use crate::component::link::{Link, Observer};
-use crate::component::message::{AttachInlet, InletMsg, OutletMsg, ReserveOutlet};
+use crate::component::message::{AnyInlet, AnyOutlet, Attachment};
 use crate::component::{ComponentInfo, InletRef, OutletRef, PairRef};
 use crate::proto::link::{AttachError, LinkId, Payload, Side};
 use actix::fut::wrap_future;
@@ -23,7 +23,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use thiserror::Error;
-use tokio::sync::oneshot;
 
 /// An attachment was not made.
 #[derive(Clone, Debug, Error)]
@@ -37,6 +36,9 @@ pub enum AttachFailure {
         /// Why.
         error: AttachError,
     },
+    /// The two ports carry different payloads. Only for ports whose types were erased; nothing was done.
+    #[error("the payloads do not agree")]
+    WrongPayload,
     /// A component is gone.
     #[error("the {0} is gone")]
     Gone(Side),
@@ -60,11 +62,7 @@ impl Supervisor {
         inlet: &InletRef<T>,
     ) -> Result<LinkId, AttachFailure> {
         let (outlet, inlet) = (outlet.clone(), inlet.clone());
-        self.run(|observer| async move {
-            let reserved = reserve(&outlet, &inlet, observer).await?;
-            complete(reserved, &outlet, &inlet).await
-        })
-        .await
+        self.run(|observer| async move { join(&outlet, &inlet, observer).await }).await
     }
 
     /// Joins two two-way components in both directions, or neither. An agent that connects by itself should be `a`: its consumer
@@ -85,7 +83,7 @@ impl Supervisor {
             let back = match reserve(&b.outlet, &a.inlet, observer).await {
                 Ok(back) => back,
                 Err(failure) => {
-                    a.outlet.0.send(OutletMsg::Release(there.id()));
+                    a.outlet.release(there.id());
                     return Err(failure);
                 }
             };
@@ -93,7 +91,7 @@ impl Supervisor {
             let id = match complete(there, &a.outlet, &b.inlet).await {
                 Ok(id) => id,
                 Err(failure) => {
-                    b.outlet.0.send(OutletMsg::Release(back.id()));
+                    b.outlet.release(back.id());
                     return Err(failure);
                 }
             };
@@ -130,47 +128,48 @@ impl Supervisor {
     }
 }
 
-async fn reserve<T: Payload>(
-    outlet: &OutletRef<T>,
-    inlet: &InletRef<T>,
+/// Both steps. On refusal both ports are as they were.
+pub(super) async fn join(
+    outlet: &dyn AnyOutlet,
+    inlet: &dyn AnyInlet,
+    observer: Arc<dyn Observer>,
+) -> Result<LinkId, AttachFailure> {
+    let link = reserve(outlet, inlet, observer).await?;
+    complete(link, outlet, inlet).await
+}
+
+pub(super) async fn reserve(
+    outlet: &dyn AnyOutlet,
+    inlet: &dyn AnyInlet,
     observer: Arc<dyn Observer>,
 ) -> Result<Arc<Link>, AttachFailure> {
     let link = Link::new(Some(observer));
-    let (tx, rx) = oneshot::channel();
-    let reserve = ReserveOutlet { link: link.clone(), consumer: inlet.0.boxed(), reply: Some(tx) };
-    outlet.0.send(OutletMsg::Reserve(Box::new(reserve)));
-    answered(rx, Side::Producer).await.map(|_| link)
+    let answer = outlet.reserve(&link, inlet).ok_or(AttachFailure::WrongPayload)?;
+    answered(answer, Side::Producer).await.map(|_| link)
 }
 
-async fn complete<T: Payload>(
+pub(super) async fn complete(
     link: Arc<Link>,
-    outlet: &OutletRef<T>,
-    inlet: &InletRef<T>,
+    outlet: &dyn AnyOutlet,
+    inlet: &dyn AnyInlet,
 ) -> Result<LinkId, AttachFailure> {
-    let (tx, rx) = oneshot::channel();
-    let attach = AttachInlet { link: link.clone(), producer: outlet.0.weak(), reply: Some(tx), handled: false };
-    inlet.0.send(InletMsg::Attach(Box::new(attach)));
-    let result = answered(rx, Side::Consumer).await;
+    let answer = inlet.attach(&link, outlet).ok_or(AttachFailure::WrongPayload)?;
+    let result = answered(answer, Side::Consumer).await;
     if let Err(AttachFailure::Refused { .. }) = &result {
-        outlet.0.send(OutletMsg::Release(link.id()));
+        outlet.release(link.id());
     }
     result.map(|_| link.id())
 }
 
 /// Takes an attachment back that has only just been made: a detach, without loss.
-async fn undo<T: Payload>(id: LinkId, outlet: &OutletRef<T>, inlet: &InletRef<T>) {
-    let (tx, rx) = oneshot::channel();
-    outlet.0.send(OutletMsg::Detach(id, Some(tx)));
-    if let Ok(Some(at)) = rx.await {
-        let close = crate::component::message::CloseAt { link: id, at, reply: None };
-        inlet.0.send(InletMsg::CloseAt(Box::new(close)));
+async fn undo(id: LinkId, outlet: &dyn AnyOutlet, inlet: &dyn AnyInlet) {
+    if let Ok(Some(at)) = outlet.detach(id).await {
+        // the consumer may be gone; then there is nothing to part
+        let _ = inlet.close_at(id, at).await;
     }
 }
 
-async fn answered(
-    reply: oneshot::Receiver<Result<Arc<ComponentInfo>, AttachError>>,
-    side: Side,
-) -> Result<Arc<ComponentInfo>, AttachFailure> {
+async fn answered(reply: Attachment, side: Side) -> Result<Arc<ComponentInfo>, AttachFailure> {
     match reply.await {
         Ok(Ok(info)) => Ok(info),
         Ok(Err(error)) => Err(AttachFailure::Refused { side, error }),

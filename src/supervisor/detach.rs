@@ -8,6 +8,8 @@
 //! ```
 
 use super::{Supervisor, SupervisorActor};
+use crate::component::link::Link;
+use crate::component::message::{AnyInlet, AnyOutlet};
 use crate::proto::link::{Cause, Count, LinkId, Side, Violation};
 use actix::fut::wrap_future;
 use actix::{AsyncContext, Context, Handler, Message};
@@ -64,39 +66,35 @@ impl Handler<Detach> for SupervisorActor {
 
     fn handle(&mut self, Detach { link: id, reply }: Detach, ctx: &mut Context<Self>) {
         let edge = self.graph.link(id).filter(|edge| edge.is_live());
-        let parts = edge.and_then(|edge| Some((edge, edge.outlet.as_ref()?, edge.inlet.as_ref()?)));
-        let Some((edge, outlet, inlet)) = parts else {
+        // held through the transaction: the producer's hold on the consumer ends when it stops
+        let parts = edge.and_then(|edge| {
+            let outlet = edge.outlet.as_ref()?.upgrade()?;
+            Some((edge.link.clone(), outlet, edge.inlet.as_ref()?.upgrade()?))
+        });
+        let Some((link, outlet, inlet)) = parts else {
             let _ = reply.send(Err(DetachFailure::NotAttached(id)));
             return;
         };
-        // the consumer must last until it has verified: the producer's hold on it ends when it stops
-        let hold = inlet.hold();
-        let link = edge.link.clone();
-        let stopped = outlet.detach(id);
-        let closer = inlet.boxed();
         ctx.spawn(wrap_future(async move {
-            let result = async {
-                let gone = |side| match link.cell().cause() {
-                    Some(cause) => DetachFailure::Aborted(cause.clone()),
-                    None => DetachFailure::Gone(side),
-                };
-                let at = match stopped.await {
-                    Ok(Some(at)) => at,
-                    Ok(None) => {
-                        return Err(match link.cell().cause() {
-                            Some(cause) => DetachFailure::Aborted(cause.clone()),
-                            None => DetachFailure::NotAttached(id),
-                        });
-                    }
-                    Err(_) => return Err(gone(Side::Producer)),
-                };
-                match closer.close_at(id, at).await {
-                    Ok(Some(verified)) => Ok(verified.map(|()| at)?),
-                    Ok(None) | Err(_) => Err(gone(Side::Consumer)),
-                }
-            };
-            let _ = reply.send(result.await);
-            drop(hold);
+            let _ = reply.send(part(&link, &*outlet, &*inlet).await);
         }));
+    }
+}
+
+/// Both steps.
+pub(super) async fn part(link: &Link, outlet: &dyn AnyOutlet, inlet: &dyn AnyInlet) -> Result<Count, DetachFailure> {
+    let broken = |otherwise| match link.cell().cause() {
+        Some(cause) => DetachFailure::Aborted(cause.clone()),
+        None => otherwise,
+    };
+    let id = link.id();
+    let at = match outlet.detach(id).await {
+        Ok(Some(at)) => at,
+        Ok(None) => return Err(broken(DetachFailure::NotAttached(id))),
+        Err(_) => return Err(broken(DetachFailure::Gone(Side::Producer))),
+    };
+    match inlet.close_at(id, at).await {
+        Ok(Some(verified)) => Ok(verified.map(|()| at)?),
+        Ok(None) | Err(_) => Err(broken(DetachFailure::Gone(Side::Consumer))),
     }
 }

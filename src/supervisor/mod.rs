@@ -44,6 +44,7 @@ mod event;
 mod graph;
 mod shutdown;
 mod snapshot;
+mod splice;
 mod watch;
 
 pub use abort::{GRACE, Target};
@@ -52,13 +53,15 @@ pub use detach::DetachFailure;
 pub use event::{Event, EventBatch};
 pub use shutdown::ShutdownReport;
 pub use snapshot::{ComponentView, LinkView, Snapshot};
+pub use splice::{SpliceFailure, Spliced};
 pub use watch::{Events, RING};
 
+use crate::component::ComponentId;
 use crate::component::link::{Note, Observer};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, System, WeakAddr};
 use event::Emit;
 use graph::Graph;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::oneshot;
@@ -125,6 +128,8 @@ pub struct SupervisorActor {
     watchers: watch::Watchers,
     teardowns: abort::Teardowns,
     shutdown: Option<shutdown::Shutdown>,
+    /// The components that a splice works on.
+    splicing: BTreeSet<ComponentId>,
 }
 
 impl Actor for SupervisorActor {

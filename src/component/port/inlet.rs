@@ -3,7 +3,7 @@
 use super::{AnyPort, Owner};
 use crate::component::ComponentInfo;
 use crate::component::address::WeakUpTx;
-use crate::component::control::{Asking, ConsumerAttached, Control, Envelope};
+use crate::component::control::{ASK_TIMEOUT, Asking, ConsumerAttached, Control, Envelope};
 use crate::component::link::{Link, Note};
 use crate::component::message::{AttachInlet, CloseAt, InletEvent, InletHandle, InletMsg, OutletMsg, handle_of, reply};
 use crate::proto::link::Inlet as Core;
@@ -14,6 +14,7 @@ use crate::proto::link::{
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Who says that an item is finished with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,10 +149,15 @@ impl<T: Payload> Inlet<T> {
         self.core.phase() == InletPhase::Open
     }
 
-    /// Asks the producer's chain, and waits for the answer at most [`ASK_TIMEOUT`](crate::component::control::ASK_TIMEOUT). Spawn the future; never use `ctx.wait`.
+    /// Asks the producer's chain, and waits for the answer at most [`ASK_TIMEOUT`]. Spawn the future; never use `ctx.wait`.
     pub fn ask<M: Control>(&self, message: M) -> Asking<M::Reply> {
+        self.ask_within(message, ASK_TIMEOUT)
+    }
+
+    /// The same, with a time limit of the asker's own.
+    pub fn ask_within<M: Control>(&self, message: M, within: Duration) -> Asking<M::Reply> {
         match (&self.link, &self.peer) {
-            (Some(link), Some(peer)) => link.ask(message, self.sender(&**peer)),
+            (Some(link), Some(peer)) => link.ask(message, within, self.sender(&**peer)),
             _ => Asking::missing(),
         }
     }
@@ -250,24 +256,19 @@ impl<T: Payload> Inlet<T> {
     fn after(&mut self) {
         self.run();
         if self.owner.as_ref().is_none_or(|owner| !owner.is_in_turn()) {
+            self.after_handler();
             self.send_grants();
         }
     }
 
-    /// Does what cannot wait for the end of the turn.
+    /// Does what cannot wait for the end of the handler. The hold on the own actor can: nothing ends it before, and an item
+    /// that is released at once needs none.
     fn run(&mut self) {
         while let Some(effect) = self.core.poll_urgent() {
             match effect {
                 InletEffect::Send(up) => self.send(up),
                 InletEffect::Over(terminal) => self.over(terminal),
             }
-        }
-        let wanted = self.core.has_work();
-        if wanted != self.hold.is_some() {
-            self.hold = match wanted {
-                true => self.owner.as_ref().and_then(|owner| owner.home.hold()),
-                false => None,
-            };
         }
     }
 
@@ -320,6 +321,11 @@ impl<T: Payload> AnyPort for Inlet<T> {
     fn abort_with(&mut self, cause: &Arc<Cause>) {
         self.core.abort(cause.clone());
         self.run();
+        self.after_handler();
+    }
+
+    fn is_settled(&self) -> bool {
+        self.core.held().is_zero()
     }
 
     fn send_grants(&mut self) {
@@ -339,6 +345,16 @@ impl<T: Payload> AnyPort for Inlet<T> {
 
     fn is_grant_due(&self) -> bool {
         self.core.is_grant_due()
+    }
+
+    fn after_handler(&mut self) {
+        let wanted = self.core.has_work();
+        if wanted != self.hold.is_some() {
+            self.hold = match wanted {
+                true => self.owner.as_ref().and_then(|owner| owner.home.hold()),
+                false => None,
+            };
+        }
     }
 
     fn drain(&mut self) {}

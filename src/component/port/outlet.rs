@@ -3,7 +3,7 @@
 use super::{AnyPort, Owner};
 use crate::component::ComponentInfo;
 use crate::component::address::DownTx;
-use crate::component::control::{Asking, Control, Envelope, ProducerAttached};
+use crate::component::control::{ASK_TIMEOUT, Asking, Control, Envelope, ProducerAttached};
 use crate::component::link::{Link, Note, Waiting};
 use crate::component::message::{InletMsg, OutletHandle, OutletMsg, ReserveOutlet, handle_of, reply};
 use crate::proto::link::{
@@ -14,6 +14,7 @@ use crate::proto::link::{LinkState, Outlet as Core};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The producing port of a component: owned by value as a field of the actor, named in [`wire!`](crate::wire).
 ///
@@ -112,6 +113,11 @@ impl<T: Payload> Outlet<T> {
         }
     }
 
+    /// True once the end was sent and the consumer has finished with all of it, or is gone. No message tells of it.
+    pub fn is_delivered(&self) -> bool {
+        self.core.is_over() && self.core.cell().is_none_or(|cell| cell.inlet_state().is_terminal())
+    }
+
     /// True if an item or the end is still to be sent.
     pub fn has_work(&self) -> bool {
         self.core.has_work()
@@ -137,10 +143,15 @@ impl<T: Payload> Outlet<T> {
         }
     }
 
-    /// Asks the consumer's chain, and waits for the answer at most [`ASK_TIMEOUT`](crate::component::control::ASK_TIMEOUT). Spawn the future; never use `ctx.wait`.
+    /// Asks the consumer's chain, and waits for the answer at most [`ASK_TIMEOUT`]. Spawn the future; never use `ctx.wait`.
     pub fn ask<M: Control>(&self, message: M) -> Asking<M::Reply> {
+        self.ask_within(message, ASK_TIMEOUT)
+    }
+
+    /// The same, with a time limit of the asker's own.
+    pub fn ask_within<M: Control>(&self, message: M, within: Duration) -> Asking<M::Reply> {
         match (&self.link, &self.peer) {
-            (Some(link), Some(peer)) => link.ask(message, self.sender(&**peer)),
+            (Some(link), Some(peer)) => link.ask(message, within, self.sender(&**peer)),
             _ => Asking::missing(),
         }
     }
@@ -211,7 +222,7 @@ impl<T: Payload> Outlet<T> {
         }
     }
 
-    fn reserve(&mut self, reserve: ReserveOutlet<T>, handle: impl FnOnce() -> Box<dyn OutletHandle>) {
+    fn reserve(&mut self, mut reserve: ReserveOutlet<T>, handle: impl FnOnce() -> Box<dyn OutletHandle>) {
         if self.absent {
             return reserve.refuse(AttachError::NoSuchPort);
         }
@@ -219,14 +230,15 @@ impl<T: Payload> Outlet<T> {
             return reserve.refuse(error);
         }
         let Some(owner) = &self.owner else { return };
-        let ReserveOutlet { link, consumer, reply: to } = reserve;
+        reserve.handled = true;
+        let link = reserve.link.clone();
         link.note(|| {
             let component = handle_of(&owner.info, owner.home.boxed_manage());
             Note::Reserved { link: link.clone(), component, outlet: handle() }
         });
-        reply(to, Ok(owner.info.clone()));
+        reply(reserve.reply.take(), Ok(owner.info.clone()));
         self.link = Some(link);
-        self.peer = Some(consumer);
+        self.peer = Some(reserve.consumer.boxed());
         self.run();
     }
 
@@ -282,11 +294,13 @@ impl<T: Payload> Outlet<T> {
         self.sync();
     }
 
-    /// An outlet that has something left to send holds its own actor.
+    /// An outlet that has something left to send holds its own actor; so does one that waits for its first grant, at which
+    /// its owner would start to send.
     fn sync(&mut self) {
         let attached = self.peer.is_some();
         let blocked = attached && self.core.has_work();
-        let wanted = attached && (blocked || self.keep);
+        let reserved = self.core.phase() == OutletPhase::Reserved;
+        let wanted = attached && (blocked || reserved || self.keep);
         if wanted != self.hold.is_some() {
             self.hold = match wanted {
                 true => self.owner.as_ref().and_then(|owner| owner.home.hold()),
@@ -327,7 +341,7 @@ impl<T: Payload> Asker<T> {
         match &self.way {
             Some((link, peer)) => {
                 let peer = peer.boxed();
-                link.ask(message, move |link, envelope| peer.send(InletMsg::Control(link, envelope)))
+                link.ask(message, ASK_TIMEOUT, move |link, envelope| peer.send(InletMsg::Control(link, envelope)))
             }
             None => Asking::missing(),
         }
@@ -378,11 +392,17 @@ impl<T: Payload> AnyPort for Outlet<T> {
         self.run();
     }
 
+    fn is_settled(&self) -> bool {
+        !self.core.has_work()
+    }
+
     fn send_grants(&mut self) {}
 
     fn is_grant_due(&self) -> bool {
         false
     }
+
+    fn after_handler(&mut self) {}
 
     fn drain(&mut self) {
         self.end(false);

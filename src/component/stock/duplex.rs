@@ -122,6 +122,20 @@ pub trait Duplex: Unpin + 'static {
         Poll::Pending
     }
 
+    /// The end of what it has for the consumer, with whether it is clean, if nothing goes before it. Called while there is no
+    /// credit, so that an end does not wait for some.
+    fn poll_end(&mut self, cx: &mut std::task::Context<'_>) -> Poll<bool> {
+        let _ = cx;
+        Poll::Pending
+    }
+
+    /// A failure of its own, such as an abort that its owner asked for. Polled at every turn of the driver, whatever the
+    /// state of the ports is, before it is opened too. `chain` is the outlet, for what has to be known of it.
+    fn poll_failed(&mut self, chain: &Outlet<Self::Item>, cx: &mut std::task::Context<'_>) -> Poll<Reason> {
+        let _ = (chain, cx);
+        Poll::Pending
+    }
+
     /// Which directions there are. Asked once, at the start.
     fn directions(&self) -> Directions {
         Directions::Both
@@ -173,6 +187,7 @@ pub trait Duplex: Unpin + 'static {
             part,
             input,
             output,
+            driven: false,
             stage: Stage::Idle,
             write: if directions == Directions::ReadOnly { Write::Ended { clean: true } } else { Write::Open },
             draining: false,
@@ -186,6 +201,8 @@ pub struct DuplexActor<D: Duplex> {
     part: Holder<D>,
     input: Inlet<D::Item>,
     output: Outlet<D::Item>,
+    /// The driver is spawned: something was attached.
+    driven: bool,
     stage: Stage,
     write: Write,
     /// The supervisor wants no more to be read.
@@ -214,11 +231,6 @@ enum Write {
 
 impl<D: Duplex> Actor for DuplexActor<D> {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        // an agent keeps itself alive by its driver
-        ctx.spawn(Drive);
-    }
 }
 
 wire!([D: Duplex] DuplexActor<D> {
@@ -233,7 +245,8 @@ wire!([D: Duplex] DuplexActor<D> {
 });
 
 impl<D: Duplex> DuplexActor<D> {
-    fn on_input(&mut self, event: InletEvent<D::Item>, _: &mut Context<Self>) {
+    fn on_input(&mut self, event: InletEvent<D::Item>, ctx: &mut Context<Self>) {
+        self.drive(ctx);
         let Some(part) = self.part.get() else { return };
         match event {
             InletEvent::Item(item) => {
@@ -250,7 +263,8 @@ impl<D: Duplex> DuplexActor<D> {
         }
     }
 
-    fn on_output(&mut self, event: OutletEvent, _: &mut Context<Self>) {
+    fn on_output(&mut self, event: OutletEvent, ctx: &mut Context<Self>) {
+        self.drive(ctx);
         if event == OutletEvent::Credit {
             self.stage.wanted();
         }
@@ -273,6 +287,15 @@ impl<D: Duplex> DuplexActor<D> {
         self.output.end(false);
     }
 
+    /// An agent keeps itself alive by its driver, from the first attachment on: one that is abandoned before has nobody to
+    /// work for, and ends.
+    fn drive(&mut self, ctx: &mut Context<Self>) {
+        if !self.driven {
+            self.driven = true;
+            ctx.spawn(Drive);
+        }
+    }
+
     fn part_name(&self) -> Arc<str> {
         self.part.peek().map_or_else(type_name::<D>, |part| part.name())
     }
@@ -286,26 +309,40 @@ impl<D: Duplex> DuplexActor<D> {
 
     /// One turn of the driver.
     fn advance(&mut self, cx: &mut std::task::Context<'_>) -> PartResult<Next> {
-        let Some(part) = self.part.get() else { return Ok(Next::Wait) };
-        match self.stage {
-            Stage::Idle => return Ok(Next::Wait),
-            Stage::Opening => match part.poll_open(&self.output, cx) {
-                Poll::Pending => return Ok(Next::Wait),
-                Poll::Ready(result) => {
-                    result?;
-                    self.stage = Stage::Open;
-                }
-            },
-            Stage::Open => {}
+        let more = match self.open(cx)? {
+            true => {
+                self.write(cx)?;
+                self.read(cx)?
+            }
+            false => false,
+        };
+        // after the work of the turn: an end that came with it is no failure
+        if let Some(part) = self.part.get()
+            && let Poll::Ready(reason) = part.poll_failed(&self.output, cx)
+        {
+            return Err(reason);
         }
-        self.write(cx)?;
-        let more = self.read(cx)?;
+        if self.stage != Stage::Open {
+            return Ok(Next::Wait);
+        }
         self.apply_policy()?;
         Ok(match self.finished() {
             Some(clean) => Next::Over { clean },
             None if more => Next::Again,
             None => Next::Wait,
         })
+    }
+
+    /// Opens the part once something is wanted of it. True if it is open.
+    fn open(&mut self, cx: &mut std::task::Context<'_>) -> PartResult<bool> {
+        let Some(part) = self.part.get() else { return Ok(false) };
+        if self.stage == Stage::Opening
+            && let Poll::Ready(result) = part.poll_open(&self.output, cx)
+        {
+            result?;
+            self.stage = Stage::Open;
+        }
+        Ok(self.stage == Stage::Open)
     }
 
     /// Works off what is held and, after the end, ends the direction.
@@ -342,6 +379,13 @@ impl<D: Duplex> DuplexActor<D> {
             let Some(part) = self.part.get() else { return Ok(false) };
             let credit = self.output.credit();
             if credit.is_exhausted() {
+                if self.output.is_open()
+                    && self.output.is_ready()
+                    && let Poll::Ready(clean) = part.poll_end(cx)
+                {
+                    self.output.end(clean);
+                    return Ok(false);
+                }
                 if let Poll::Ready(reason) = part.poll_lost(cx) {
                     // A4
                     return Err(reason);
@@ -421,12 +465,12 @@ impl<D: Duplex> ActorFuture<DuplexActor<D>> for Drive {
         ctx: &mut Context<DuplexActor<D>>,
         task: &mut std::task::Context<'_>,
     ) -> Poll<()> {
-        let next = drive::turn(act, ctx, |act, _| {
-            act.advance(task).unwrap_or_else(|reason| {
-                act.output.abort(reason.clone());
-                act.input.abort(reason);
+        let next = drive::turn(act, ctx, |act, ctx| match act.advance(task) {
+            Ok(next) => next,
+            Err(reason) => {
+                drive::fail(act, ctx, reason);
                 Next::Wait
-            })
+            }
         });
         match next {
             Some(Next::Over { clean }) => {

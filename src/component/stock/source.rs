@@ -43,6 +43,18 @@ pub trait Source: Unpin + 'static {
     /// The reason with which the chain is aborted.
     fn poll_pull(&mut self, credit: Credit, cx: &mut std::task::Context<'_>) -> Poll<PartResult<Pull<Self::Out>>>;
 
+    /// What needs no credit: the end, with whether it is clean, if nothing goes before it, or a failure. Called while there is no
+    /// credit, so that neither waits for some; `Pending` like [`poll_pull`](Self::poll_pull). A part that learns of both
+    /// only by being pulled leaves it at the default.
+    ///
+    /// # Errors
+    ///
+    /// The reason with which the chain is aborted.
+    fn poll_end(&mut self, cx: &mut std::task::Context<'_>) -> Poll<PartResult<bool>> {
+        let _ = cx;
+        Poll::Pending
+    }
+
     /// The name for links, errors and supervisors. The type's by default.
     fn name(&self) -> Arc<str> {
         type_name::<Self>()
@@ -131,6 +143,7 @@ impl<S: Source> SourceActor<S> {
                 // closed, or something waits: the next grant or the end of the link continues
                 if !self.output.is_closed() {
                     self.output.waiting(Waiting::ForCredit);
+                    self.end(cx);
                 }
                 return false;
             }
@@ -150,6 +163,16 @@ impl<S: Source> SourceActor<S> {
             }
         }
         true
+    }
+
+    /// Ends or aborts without credit, if the part wants to.
+    fn end(&mut self, cx: &mut std::task::Context<'_>) {
+        let Some(part) = self.part.get() else { return };
+        match part.poll_end(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(clean)) => self.output.end(clean),
+            Poll::Ready(Err(reason)) => self.output.abort(reason),
+        }
     }
 }
 

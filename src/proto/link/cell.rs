@@ -36,6 +36,7 @@ struct Consumed {
     quantity: AtomicU64,
     messages: AtomicU64,
     held: AtomicU64,
+    finished: AtomicU64,
     limit_quantity: AtomicU64,
     limit_messages: AtomicU64,
     stale: AtomicU64,
@@ -132,6 +133,12 @@ impl LinkCell {
         self.consumed.held.load(Relaxed)
     }
 
+    /// What the consumer has finished with, as far as it says so: for an agent, what its other side took ("written" in rule
+    /// E2). Items that it held from an earlier attachment count here too. Keeps its value when the link is over.
+    pub fn finished(&self) -> u64 {
+        self.consumed.finished.load(Relaxed)
+    }
+
     /// What lies between the ends: sent and not yet taken by the inlet's port. After an abort this is what was lost on
     /// the way (rule E2).
     pub fn in_flight(&self) -> u64 {
@@ -189,6 +196,11 @@ impl LinkCell {
 
     pub(super) fn store_held(&self, held: u64) {
         self.consumed.held.store(held, Relaxed);
+    }
+
+    pub(super) fn add_finished(&self, quantity: u64) {
+        // the inlet alone writes it
+        self.consumed.finished.store(self.finished() + quantity, Relaxed);
     }
 
     pub(super) fn store_limit(&self, limit: Limit) {

@@ -251,6 +251,9 @@ impl<T: Payload> Inlet<T> {
             return;
         }
         let excess = self.held.sub(quantity, messages);
+        if let Some(cell) = &self.cell {
+            cell.add_finished(quantity - excess.quantity);
+        }
         debug_assert!(excess.is_zero(), "released {excess:?} more than was held");
         // the last unit takes the last message along: a component that joins items need not count them
         if self.held.quantity == 0 {
@@ -271,9 +274,11 @@ impl<T: Payload> Inlet<T> {
     /// rule.
     pub fn complete(&mut self) {
         if self.phase == InletPhase::Draining {
-            self.held = Count::ZERO;
-            self.store_held();
-            self.finish();
+            self.release_all();
+            // without a deferred end the release has finished it
+            if self.phase == InletPhase::Draining {
+                self.finish();
+            }
         }
     }
 
@@ -565,7 +570,7 @@ mod tests {
             });
             inlet.check();
         }
-        text[..].join(" ")
+        text.join(" ")
     }
 
     fn cause(by: &str) -> Arc<Cause> {

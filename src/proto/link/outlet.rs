@@ -245,7 +245,7 @@ impl<T: Payload> Outlet<T> {
                 self.backlog = Some(item);
                 Ok(())
             }
-            Some(waiting) => waiting.join(item, JOIN_LIMIT).map_err(PushError::Full),
+            Some(waiting) => waiting.merge(item, JOIN_LIMIT).map_err(PushError::Full),
         }
     }
 
@@ -443,7 +443,7 @@ mod tests {
             });
             outlet.check();
         }
-        text[..].join(" ")
+        text.join(" ")
     }
 
     fn cause(by: &str) -> Arc<Cause> {

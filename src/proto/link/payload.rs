@@ -32,7 +32,7 @@ pub trait Payload: Send + Unpin + Sized + 'static {
 
     /// Appends `next` to `self` if both together are at most `max` units, so that small pieces that wait for message
     /// credit travel as one message (rule C1). Gives `next` back otherwise; the default joins nothing.
-    fn join(&mut self, next: Self, max: u64) -> Result<(), Self> {
+    fn merge(&mut self, next: Self, max: u64) -> Result<(), Self> {
         let _ = max;
         Err(next)
     }
@@ -48,7 +48,7 @@ impl Payload for Bytes {
         (at < self.len()).then(|| Bytes::split_to(self, at))
     }
 
-    fn join(&mut self, next: Self, max: u64) -> Result<(), Self> {
+    fn merge(&mut self, next: Self, max: u64) -> Result<(), Self> {
         if self.quantity().saturating_add(next.quantity()) > max {
             return Err(next);
         }
@@ -90,11 +90,11 @@ mod tests {
     }
 
     #[test]
-    fn bytes_join_up_to_the_bound_and_not_beyond() {
+    fn bytes_merge_up_to_the_bound_and_not_beyond() {
         let mut b = Bytes::from_static(b"abc");
-        assert!(b.join(Bytes::from_static(b"def"), 6).is_ok());
+        assert!(b.merge(Bytes::from_static(b"def"), 6).is_ok());
         assert_eq!(&b[..], b"abcdef");
-        assert_eq!(b.join(Bytes::from_static(b"g"), 6), Err(Bytes::from_static(b"g")));
+        assert_eq!(b.merge(Bytes::from_static(b"g"), 6), Err(Bytes::from_static(b"g")));
         assert_eq!(&b[..], b"abcdef");
     }
 
@@ -103,6 +103,6 @@ mod tests {
         let mut s = String::from("text");
         assert_eq!(s.quantity(), 1);
         assert!(Payload::split_to(&mut s, 1).is_none());
-        assert_eq!(s.join(String::from("x"), 100), Err(String::from("x")));
+        assert_eq!(s.merge(String::from("x"), 100), Err(String::from("x")));
     }
 }
