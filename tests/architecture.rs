@@ -14,7 +14,7 @@ fn root() -> &'static Path {
 fn named() -> BTreeSet<String> {
     let map = fs::read_to_string(root().join("docs/architecture.md")).expect("the map");
     let spans = map.lines().flat_map(|line| line.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>());
-    let tops = ["src/", "tests/", "docs/", "examples/", ".ci/"];
+    let tops = ["src/", "tests/", "docs/", "examples/", "benches/", ".ci/"];
     spans.filter(|span| tops.iter().any(|top| span.starts_with(top)) && !span.contains('<')).collect()
 }
 
