@@ -8,7 +8,7 @@ use super::message::{
     InletEvent, InletMsg, Manage, ManageHandle, ManageMsg, OutletEvent, OutletMsg, PartState, ToInlet, ToOutlet,
 };
 use super::port::{AnyPort, Heard, Home, Inlet, Outlet, Owner};
-use crate::proto::link::{Cause, Payload, Reason};
+use crate::proto::link::{Cause, Down, Payload, Reason};
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use std::any::Any;
@@ -119,6 +119,17 @@ pub fn inlet<A, const P: usize>(
             // P5: of another attachment, it is dropped and so answered `Gone`
             if act.inlet_port().link().is_some_and(|own| own.id() == link) {
                 control(act, envelope, ctx, true);
+            }
+        }
+        InletMsg::Batch(link, items) => {
+            for item in items {
+                // what comes after a cause, in this port or another of the component, is not taken (A2)
+                if act.inlet_port().owner().is_some_and(|owner| owner.untold().is_some()) {
+                    break;
+                }
+                if let Some(event) = act.inlet_port().receive_down(Down::Consume { link, item }) {
+                    guarded(act, ctx, |act, ctx| hook(act, event, ctx));
+                }
             }
         }
         msg => {

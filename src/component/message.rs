@@ -34,6 +34,8 @@ impl<T: 'static, const P: usize> Message for ToOutlet<T, P> {
 pub(crate) enum InletMsg<T> {
     /// Along the link.
     Down(Down<T>),
+    /// Several items along the link, in order.
+    Batch(LinkId, Vec<T>),
     /// The last message of an attachment, with the sender's hold on the receiver (see the module's ownership rules).
     Last(Down<T>, Box<dyn DownTx<T>>),
     /// A control message that travels with the data.
@@ -62,6 +64,7 @@ impl<T> fmt::Debug for InletMsg<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Down(_) => "Down",
+            Self::Batch(..) => "Batch",
             Self::Last(..) => "Last",
             Self::Control(..) => "Control",
             Self::Attach(_) => "Attach",

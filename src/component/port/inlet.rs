@@ -185,16 +185,17 @@ impl<T: Payload> Inlet<T> {
         handle: impl FnOnce() -> Box<dyn InletHandle>,
     ) -> Option<InletEvent<T>> {
         match msg {
-            InletMsg::Down(down) => self.down(down),
+            InletMsg::Down(down) => self.receive_down(down),
             // the hold is dropped once the message is handled
-            InletMsg::Last(down, _hold) => self.down(down),
+            InletMsg::Last(down, _hold) => self.receive_down(down),
             InletMsg::Attach(attach) => self.attach(*attach, handle),
             InletMsg::CloseAt(close) => self.close_at(*close),
-            InletMsg::Control(..) => unreachable!("the driver handles control messages"),
+            InletMsg::Batch(..) | InletMsg::Control(..) => unreachable!("the driver handles these"),
         }
     }
 
-    fn down(&mut self, down: Down<T>) -> Option<InletEvent<T>> {
+    /// Handles what comes along the link.
+    pub(crate) fn receive_down(&mut self, down: Down<T>) -> Option<InletEvent<T>> {
         let received = match down {
             Down::Consume { link, item } => self.core.handle_consume(link, item),
             Down::End { link, clean } => self.core.handle_end(link, clean),

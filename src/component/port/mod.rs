@@ -4,6 +4,7 @@
 //! other side: so a component that stops, panics or whose arbiter stops is noticed (rule A3). `Drop` sets the cell and
 //! sends; it never spawns, blocks or panics.
 
+mod batch;
 mod inlet;
 mod outlet;
 
