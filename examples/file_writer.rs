@@ -48,7 +48,7 @@ impl ByteHandle for FileWriter {
 }
 
 /// Runs the example and gives what it prints.
-pub(crate) fn run() -> io::Result<String> {
+fn run() -> io::Result<String> {
     let target = tempfile::NamedTempFile::new()?;
     let message = "one descriptor, one handle, one driver";
     let writer = FileWriter { file: target.reopen()?, left: message.into() };

@@ -82,7 +82,7 @@ fn start_writing(writing: &AtomicBool, driver: &Addr<HandleDriver<MessageWriter>
 }
 
 /// Runs the example and gives what it prints.
-pub(crate) fn run() -> io::Result<String> {
+fn run() -> io::Result<String> {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("fifo");
     mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR)?;

@@ -10,6 +10,32 @@
 //! * Cap (`max`): at most so many connections at a time; further ones wait in the system's backlog.
 //! * Out of descriptors (`EMFILE` and the like): accepting pauses, from 10 ms doubling to 1 s, and goes on by itself.
 //! * A factory that panics loses its own connection; the listener goes on.
+//!
+//! An echo server, with chains spread over two arbiters:
+//!
+//! ```
+//! use actix_rt::Arbiter;
+//! use versile_io::agent::listener::{self, ListenOptions};
+//! use versile_io::agent::tcp::TcpOptions;
+//! use versile_io::component::{join, stock::Duplex as _};
+//!
+//! actix::System::new().block_on(async {
+//!     let arbiters = [Arbiter::new(), Arbiter::new()];
+//!     let options = ListenOptions { arbiters: arbiters.iter().map(Arbiter::handle).collect(), ..Default::default() };
+//!     let bound = listener::tcp(([127, 0, 0, 1], 0).into(), options)?;
+//!     let listening = bound.start(|accepted| {
+//!         if let Ok(stream) = accepted.into_stream(&TcpOptions::default()) {
+//!             let (connection, _) = stream.start();
+//!             join(&connection.outlet, &connection.inlet, None);
+//!         }
+//!     });
+//!     println!("listening at {}", listening.local());
+//!     listening.stop().await;
+//!     arbiters.iter().for_each(|arbiter| drop(arbiter.stop()));
+//!     Ok::<_, std::io::Error>(())
+//! })?;
+//! # Ok::<_, std::io::Error>(())
+//! ```
 
 use super::stream::Stream;
 use super::tcp::{self, TcpOptions};

@@ -79,6 +79,22 @@ impl TcpOptions {
 /// the consumer whether it may ([`CanConnect`](crate::component::control::CanConnect)).
 ///
 /// Its errors abort its chain: the look-up's, the last address's (with how many were tried), `Refused`, `TimedOut`.
+///
+/// ```
+/// use versile_io::agent::file::{self, WriteOptions};
+/// use versile_io::agent::tcp::{self, TcpOptions};
+/// use versile_io::component::stock::Duplex as _;
+/// use versile_io::component::join;
+///
+/// actix::System::new().block_on(async {
+///     // nobody listens there
+///     let (server, _) = tcp::connect("127.0.0.1", 1, TcpOptions::default()).start();
+///     let (file, done) = file::write("/dev/null", WriteOptions::default()).start();
+///     join(&server.outlet, &file.inlet, None);
+///     let (_, outcome) = done.await;
+///     assert!(outcome.to_string().starts_with("aborted: tcp 127.0.0.1:1: connect tcp 127.0.0.1:1"), "{outcome}");
+/// });
+/// ```
 pub fn connect(host: impl Into<String>, port: u16, options: TcpOptions) -> Stream {
     let host = host.into();
     let name = format!("tcp {host}:{port}");

@@ -16,6 +16,22 @@ use crate::proto::link::Payload;
 use std::sync::Arc;
 
 /// Joins an outlet to an inlet at once; `observer`, usually a supervisor's, is told and not asked.
+///
+/// The link lives on when what is returned is dropped, and so does the chain when the references are.
+///
+/// ```
+/// use versile_io::agent::file::{self, ReadOptions, WriteOptions};
+/// use versile_io::component::{join, stock::Duplex as _};
+/// use versile_io::supervisor::Supervisor;
+///
+/// actix::System::new().block_on(async {
+///     let (from, _) = file::read("Cargo.toml", ReadOptions::default()).start();
+///     let (to, done) = file::write("/dev/null", WriteOptions::default()).start();
+///     let link = join(&from.outlet, &to.inlet, Some(Supervisor::current().observer()));
+///     let (_, outcome) = done.await;
+///     assert!(outcome.is_clean() && link.cell().accepted().quantity > 0);
+/// });
+/// ```
 pub fn join<T: Payload>(outlet: &OutletRef<T>, inlet: &InletRef<T>, observer: Option<Arc<dyn Observer>>) -> Arc<Link> {
     let link = Link::new(observer);
     let reserve = ReserveOutlet { link: link.clone(), consumer: inlet.0.boxed(), reply: None, handled: false };
@@ -26,6 +42,9 @@ pub fn join<T: Payload>(outlet: &OutletRef<T>, inlet: &InletRef<T>, observer: Op
 }
 
 /// Joins two two-way components in both directions: what `a` reads goes to `b`, and what `b` reads goes to `a`.
+///
+/// The link from `a` comes first. An agent that connects by itself should be `a`: its consumer is then there to be asked whether
+/// it may ([`CanConnect`](super::control::CanConnect)).
 pub fn join_pair<T: Payload>(
     a: &PairRef<T>,
     b: &PairRef<T>,

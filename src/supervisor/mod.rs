@@ -11,6 +11,31 @@
 //! transaction is one file with its ladder; a caller that drops its future withdraws nothing.
 //!
 //! There is a default supervisor per actix system ([`Supervisor::current`]); [`Supervisor::start`] makes others.
+//!
+//! ```
+//! use std::time::Duration;
+//! use versile_io::agent::file::{self, WriteOptions};
+//! use versile_io::component::stock::Duplex as _;
+//! use versile_io::component::writer::ByteWriter;
+//! use versile_io::supervisor::{AttachFailure, Supervisor};
+//!
+//! actix::System::new().block_on(async {
+//!     let supervisor = Supervisor::current();
+//!     let (_writer, outlet, _) = ByteWriter::start("numbers", 1024);
+//!     let (file, _) = file::write("/dev/null", WriteOptions::default()).start();
+//!     let link = supervisor.attach(&outlet, &file.inlet).await?;
+//!     assert!(supervisor.attach(&outlet, &file.inlet).await.is_err(), "both ports are taken");
+//!     assert_eq!(supervisor.snapshot().await.links[0].id, link);
+//!     drop((outlet, file));
+//!     let report = supervisor.shutdown(Duration::from_secs(1)).await;
+//!     assert!(report.aborted.is_empty(), "drained: {report:?}");
+//!     Ok::<_, AttachFailure>(())
+//! })?;
+//! # Ok::<_, AttachFailure>(())
+//! ```
+//!
+//! In `watch`, [`Events`] is a stream for code that is no actor; an actor takes [`EventBatch`] as a message
+//! ([`Supervisor::watch_with`]).
 
 mod abort;
 mod attach;
@@ -73,7 +98,7 @@ impl Supervisor {
             .clone()
     }
 
-    /// What [`join`](crate::component::join) takes so that this supervisor is told of the link, without being waited for.
+    /// What [`join`](crate::component::join()) takes so that this supervisor is told of the link, without being waited for.
     pub fn observer(&self) -> Arc<dyn Observer> {
         Arc::new(Notes(self.addr.downgrade()))
     }
