@@ -102,7 +102,9 @@ impl Stream {
         self
     }
 
-    /// Calls `hook` once when it is over, with how it went.
+    /// Calls `hook` once when it is over, with how it went: ended, aborted, or [`Gone`](Outcome::Gone) if it was dropped
+    /// before or its actor is gone without a word. It runs on the stream's arbiter, after its descriptor was closed unless it
+    /// is gone.
     #[must_use]
     pub fn on_close(mut self, hook: impl FnOnce(&Outcome) + 'static) -> Self {
         self.hook = Some(Box::new(hook));
@@ -219,11 +221,14 @@ impl Duplex for Stream {
         let Some(io) = self.io() else { return Poll::Pending };
         if !clean {
             // E1: the other side must not take this for the whole
-            io.reset();
-            return Poll::Ready(Ok(()));
+            return io.poll_break(cx).map(Ok);
         }
         let ended = ready!(io.poll_end(cx));
         Poll::Ready(ended.map_err(|error| self.failed("end", error)))
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.io().map_or(Poll::Ready(()), |io| io.poll_close(cx))
     }
 
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
@@ -266,16 +271,34 @@ impl Duplex for Stream {
 
     fn closed(&mut self, outcome: &Outcome) {
         let peer = self.peer().cloned();
-        if let Some(io) = self.io()
-            && !matches!(outcome, Outcome::Ended { clean: true })
-        {
-            io.reset();
+        if let Some(io) = self.io() {
+            match outcome {
+                Outcome::Ended { clean: true } => io.forgive(),
+                // a direction that has ended is left alone, and one that has not is reset when it is dropped
+                Outcome::Ended { clean: false } => {}
+                _ => io.reset(),
+            }
         }
         self.state = State::Over { peer };
         self.queue.clear();
         self.guard = None;
         if let Some(hook) = self.hook.take() {
             hook(outcome);
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // closed first, as in an orderly end
+        self.state = State::Over { peer: None };
+        self.guard = None;
+        // its actor is gone without a word, or it was never started; a hook's panic must not become a second one
+        if let Some(hook) = self.hook.take() {
+            let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(&Outcome::Gone)));
+            if called.is_err() {
+                tracing::error!(name = %self.name, "a close hook panicked");
+            }
         }
     }
 }

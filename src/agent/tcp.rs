@@ -15,6 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
 
 /// How long connecting may take in all, over all addresses: 30 s, unless set.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -75,8 +76,9 @@ impl TcpOptions {
     }
 }
 
-/// A connection to be made to `host` (a name or an address) when something is wanted of it: all its addresses in turn, each after asking
-/// the consumer whether it may ([`CanConnect`](crate::component::control::CanConnect)).
+/// A connection to be made to `host` (a name or an address) when something is wanted of it: all its addresses in turn, each
+/// after asking the consumer whether it may ([`CanConnect`](crate::component::control::CanConnect)). The time to connect is for
+/// all of it, the look-up and the answers included; an address that does not answer uses up no more than its share.
 ///
 /// Its errors abort its chain: the look-up's, the last address's (with how many were tried), `Refused`, `TimedOut`.
 pub fn connect(host: impl Into<String>, port: u16, options: TcpOptions) -> Stream {
@@ -99,11 +101,27 @@ pub fn connect(host: impl Into<String>, port: u16, options: TcpOptions) -> Strea
 
 async fn connect_any(host: &str, port: u16, options: &TcpOptions, chain: &Asker<Bytes>) -> PartResult<Opened> {
     let peers = resolve_all(host, port, options.preference).await.map_err(Reason::failed)?;
+    connect_first(&peers, options, chain).await
+}
+
+/// Connects to the first of these that answers. Each but the last may take an equal share of the time that is left, so that
+/// an address whose packets are dropped does not use up the time of those behind it.
+async fn connect_first(peers: &[Peer], options: &TcpOptions, chain: &Asker<Bytes>) -> PartResult<Opened> {
+    let deadline = Instant::now() + options.connect_timeout;
     let mut last = None;
-    for peer in &peers {
+    for (i, peer) in peers.iter().enumerate() {
         let Some(addr) = peer.socket_addr() else { continue };
         may_connect(chain, peer).await?;
-        match connect_one(addr, options).await {
+        let connecting = connect_one(addr, options);
+        let result = match u32::try_from(peers.len() - i) {
+            // the caller's time-out
+            Ok(1) | Err(_) => connecting.await,
+            Ok(left) => {
+                let share = deadline.saturating_duration_since(Instant::now()) / left;
+                tokio::time::timeout(share, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            }
+        };
+        match result {
             Ok(stream) => {
                 return opened(stream, Some(peer.clone())).map_err(|e| Reason::io(format!("connect {peer}"), e));
             }
@@ -113,7 +131,7 @@ async fn connect_any(host: &str, port: u16, options: &TcpOptions, chain: &Asker<
     Err(match (last, peers.len()) {
         (Some((peer, error)), 1) => Reason::io(format!("connect {peer:#}"), error),
         (Some((peer, error)), n) => Reason::io(format!("connect {peer:#}, the last of {n} addresses"), error),
-        (None, _) => Reason::io(format!("connect tcp {host}:{port}"), io::ErrorKind::AddrNotAvailable.into()),
+        (None, _) => Reason::io("connect", io::ErrorKind::AddrNotAvailable.into()),
     })
 }
 
@@ -130,6 +148,10 @@ async fn connect_one(addr: SocketAddr, options: &TcpOptions) -> io::Result<TcpSt
         socket.set_recv_buffer_size(bytes)?;
     }
     if let Some(local) = options.bind {
+        if local.port() != 0 {
+            // a port that was used a minute ago can be used again towards another peer
+            socket.set_reuseaddr(true)?;
+        }
         socket.bind(local)?;
     }
     let stream = socket.connect(addr).await?;
