@@ -237,6 +237,10 @@ impl Duplex for Stream {
         Poll::Ready(self.failed("lost", error))
     }
 
+    fn breaks_both(&self) -> bool {
+        matches!(&self.state, State::Open(opened) if opened.io.breaks_both())
+    }
+
     fn half_close(&self) -> HalfClose {
         self.settings.half_close
     }

@@ -47,6 +47,11 @@ pub(crate) trait Io: 'static {
         Poll::Ready(())
     }
 
+    /// True if [`poll_break`](Self::poll_break) reaches the other side only when both directions are closed.
+    fn breaks_both(&self) -> bool {
+        false
+    }
+
     /// Both directions are over as far as we are concerned. Waits, within a bound, where closing now would cost the other
     /// side what was written.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -192,6 +192,10 @@ impl<S: StreamSocket> Io for SocketIo<S> {
         Poll::Ready(())
     }
 
+    fn breaks_both(&self) -> bool {
+        S::RESETS
+    }
+
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !S::RESETS || self.ours != Ours::Ended {
             return Poll::Ready(());

@@ -12,7 +12,8 @@
 //!
 //! An end of one direction leaves the other alone if [`HalfClose`] allows it; otherwise the component closes: what it holds
 //! is still delivered, the outlet ends unclean unless it had ended already, and a producer that has more to send is
-//! aborted. An abort always takes both directions: a two-way component that is dead on one side is dead.
+//! aborted. An unclean end closes as well where the other side could not tell it otherwise
+//! ([`breaks_both`](Duplex::breaks_both)). An abort always takes both directions: a two-way component that is dead on one side is dead.
 //!
 //! # Without holders
 //!
@@ -135,6 +136,11 @@ pub trait Duplex: Unpin + 'static {
         Poll::Pending
     }
 
+    /// True if an unclean end of our sending cannot be told without closing the other direction too, as with TCP's reset.
+    fn breaks_both(&self) -> bool {
+        false
+    }
+
     /// Which directions there are. Asked once, at the start.
     fn directions(&self) -> Directions {
         Directions::Both
@@ -190,6 +196,7 @@ pub trait Duplex: Unpin + 'static {
             write: if directions == Directions::ReadOnly { Write::Ended { clean: true } } else { Write::Open },
             draining: false,
             fed: false,
+            unread: false,
             forlorn: false,
         };
         (actor.start().pair(), done)
@@ -207,6 +214,8 @@ pub struct DuplexActor<D: Duplex> {
     draining: bool,
     /// An item has come.
     fed: bool,
+    /// Reading is over, and nobody was ever attached who would have to be told.
+    unread: bool,
     /// Nobody holds the actor any more, and what was in its mailbox then is being handled.
     forlorn: bool,
 }
@@ -322,7 +331,7 @@ impl<D: Duplex> DuplexActor<D> {
         let more = self.read(cx)?;
         self.apply_policy()?;
         let Some(part) = self.part.get() else { return Ok(Next::Wait) };
-        Ok(match finished(&self.output, self.write) {
+        Ok(match finished(&self.output, self.unread, self.write) {
             Some(clean) => match part.poll_close(cx) {
                 Poll::Ready(()) => Next::Over { clean },
                 Poll::Pending => Next::Wait,
@@ -400,8 +409,11 @@ impl<D: Duplex> DuplexActor<D> {
     fn apply_policy(&mut self) -> PartResult {
         let Some(part) = self.part.peek() else { return Ok(()) };
         let policy = part.half_close();
-        if matches!(self.write, Write::Ended { .. }) && !policy.output && !self.input.is_absent() {
-            self.output.end(false);
+        if let Write::Ended { clean } = self.write
+            && !self.input.is_absent()
+            && (!policy.output || !clean && part.breaks_both())
+        {
+            self.end_reading();
         }
         let read_over = self.output.is_closed() && !self.draining;
         if read_over && !policy.input && self.write == Write::Open {
@@ -416,6 +428,12 @@ impl<D: Duplex> DuplexActor<D> {
             return Err(Reason::Requested("the other side has ended, and half-close is off".into()));
         }
         Ok(())
+    }
+
+    /// The other side is not read to its end.
+    fn end_reading(&mut self) {
+        self.unread |= !self.output.is_attached() && !self.output.is_closed();
+        self.output.end(false);
     }
 
     /// Ends the direction of an inlet that nobody is attached to. What was never used is ended cleanly.
@@ -435,7 +453,10 @@ impl<D: Duplex> DuplexActor<D> {
                 Next::Again
             }
             Write::Ending { .. } => Next::Wait,
-            Write::Ended { clean } if !self.output.is_closed() => Next::Over { clean },
+            Write::Ended { .. } if !self.output.is_closed() => {
+                self.unread = true;
+                Next::Again
+            }
             Write::Ended { .. } => Next::Wait,
             Write::Open => Next::Abandoned,
         }
@@ -443,8 +464,8 @@ impl<D: Duplex> DuplexActor<D> {
 }
 
 /// Whether both directions are over, and clean.
-fn finished<T: Payload>(output: &Outlet<T>, write: Write) -> Option<bool> {
-    let read = if output.is_absent() { Some(true) } else { output.ended() };
+fn finished<T: Payload>(output: &Outlet<T>, unread: bool, write: Write) -> Option<bool> {
+    let read = if output.is_absent() || unread { Some(true) } else { output.ended() };
     match (write, read) {
         (Write::Ended { clean: written }, Some(read)) => Some(written && read),
         _ => None,
