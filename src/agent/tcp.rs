@@ -86,17 +86,18 @@ pub fn connect(host: impl Into<String>, port: u16, options: TcpOptions) -> Strea
     let name = format!("tcp {host}:{port}");
     let settings = options.stream;
     let opener = move |chain: Asker<Bytes>| {
-        async move {
-            let limit = options.connect_timeout;
-            let work = connect_any(&host, port, &options, &chain);
-            tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-                let waiting_for = format!("connect tcp {host}:{port}").into();
-                Err(Reason::TimedOut { waiting_for, after: limit })
-            })
-        }
-        .boxed_local()
+        async move { connect_within(&host, port, &options, &chain).await }.boxed_local()
     };
     Stream::to_open(name, settings, Box::new(opener))
+}
+
+async fn connect_within(host: &str, port: u16, options: &TcpOptions, chain: &Asker<Bytes>) -> PartResult<Opened> {
+    let limit = options.connect_timeout;
+    let work = connect_any(host, port, options, chain);
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        let waiting_for = format!("connect tcp {host}:{port}").into();
+        Err(Reason::TimedOut { waiting_for, after: limit })
+    })
 }
 
 async fn connect_any(host: &str, port: u16, options: &TcpOptions, chain: &Asker<Bytes>) -> PartResult<Opened> {
@@ -193,5 +194,81 @@ pub async fn pair(options: &TcpOptions) -> io::Result<(Stream, Stream)> {
         if from == ours.local_addr()? {
             return Ok((from_stream(ours, options)?, from_stream(theirs, options)?));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::Outlet;
+    use crate::component::control::ASK_TIMEOUT;
+    use socket2::{Domain, Socket, Type};
+    use tokio::net::TcpListener;
+
+    fn nobody() -> Asker<Bytes> {
+        Outlet::default().asker()
+    }
+
+    /// An address that answers no connection, and what keeps it so: a listener whose backlog is full.
+    fn silent() -> (SocketAddr, Vec<Socket>) {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        listener.bind(&any.into()).expect("bound");
+        listener.listen(0).expect("listens");
+        let at = listener.local_addr().expect("bound");
+        let fill = (0..4).map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None).expect("a socket");
+            // under way, or waiting for ever
+            let _ = socket.connect(&at);
+            socket
+        });
+        let mut kept: Vec<Socket> = fill.collect();
+        kept.push(listener);
+        (at.as_socket().expect("an address"), kept)
+    }
+
+    async fn refused() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        listener.local_addr().expect("bound")
+    }
+
+    async fn connected(dead: SocketAddr, options: &TcpOptions) -> SocketAddr {
+        let live = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let live_at = live.local_addr().expect("bound");
+        let peers = [Peer::tcp(dead), Peer::tcp(live_at)];
+        let opened = connect_first(&peers, options, &nobody()).await.expect("connected");
+        assert_eq!(opened.peer.socket_addr(), Some(live_at));
+        live_at
+    }
+
+    #[tokio::test]
+    async fn a_refused_address_leads_to_the_next() {
+        connected(refused().await, &TcpOptions::default()).await;
+    }
+
+    #[tokio::test]
+    async fn a_silent_address_uses_up_its_share_and_no_more() {
+        let (dead, _kept) = silent();
+        let options = TcpOptions { connect_timeout: Duration::from_millis(200), ..TcpOptions::default() };
+        tokio::time::timeout(ASK_TIMEOUT, connected(dead, &options)).await.expect("in time");
+    }
+
+    #[tokio::test]
+    async fn the_last_error_says_how_many_addresses_there_were() {
+        let (a, b) = (refused().await, refused().await);
+        let failed = connect_first(&[Peer::tcp(a), Peer::tcp(b)], &TcpOptions::default(), &nobody()).await;
+        let text = failed.err().expect("refused").to_string();
+        assert!(text.starts_with(&format!("connect tcp {b}, the last of 2 addresses: Connection refused")), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_single_silent_address_uses_up_all_the_time() {
+        let (dead, _kept) = silent();
+        let limit = Duration::from_millis(50);
+        let options = TcpOptions { connect_timeout: limit, ..TcpOptions::default() };
+        let failed = connect_within(&dead.ip().to_string(), dead.port(), &options, &nobody()).await;
+        let reason = failed.err().expect("no answer");
+        assert!(matches!(&reason, Reason::TimedOut { after, .. } if *after == limit), "{reason}");
+        assert!(reason.to_string().contains(&dead.to_string()), "{reason}");
     }
 }

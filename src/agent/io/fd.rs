@@ -163,7 +163,7 @@ impl Io for FdPair {
             let waited = waited.clone();
             async move {
                 match waited.fd.ready(Interest::ERROR).await {
-                    Ok(_) => io::ErrorKind::BrokenPipe.into(),
+                    Ok(_) => rustix::io::Errno::PIPE.into(),
                     Err(error) => error,
                 }
             }
