@@ -13,9 +13,9 @@ use versile_io::agent::resolve::Preference;
 use versile_io::agent::stream::Stream;
 use versile_io::agent::tcp::{self, TcpOptions};
 use versile_io::agent::unix::{self, UnixOptions};
+use versile_io::component::control::{CanConnect, ControlError, Envelope, RequestProducerState};
 use versile_io::component::peer::UnixName;
 use versile_io::component::stock::{Duplex, Sink};
-use versile_io::component::control::{CanConnect, ControlError, Envelope, RequestProducerState};
 use versile_io::component::{AddrExt, ComponentInfo, Inlet, InletEvent, Peer, join, join_pair};
 use versile_io::proto::link::Reason;
 
@@ -58,7 +58,7 @@ fn the_consumer_is_asked_and_told_once_connected() {
         until(|| !heard.borrow().connected.is_empty()).await;
         settle().await;
         let peer = Peer::tcp(at).with_requested(at.ip().to_string(), at.port());
-        assert_eq!(heard.borrow().asked, [peer.clone()]);
+        assert_eq!(heard.borrow().asked, std::slice::from_ref(&peer));
         assert_eq!(heard.borrow().connected, [peer], "once");
         drop(rig);
     });

@@ -150,7 +150,8 @@ fn a_fifo_writer_waits_for_a_reader_and_a_reader_for_a_writer() {
         )
         .expect("a FIFO");
         for reader_first in [true, false] {
-            let write = || actix_rt::spawn(write_all(fd::fifo(&path, only(Directions::WriteOnly)), Feed::new("through", 2)));
+            let write =
+                || actix_rt::spawn(write_all(fd::fifo(&path, only(Directions::WriteOnly)), Feed::new("through", 2)));
             let read = || actix_rt::spawn(read_all(fd::fifo(&path, StreamSettings::default())));
             let (reading, writing) = if reader_first {
                 let reading = read();
@@ -249,7 +250,7 @@ fn a_descriptor_that_is_no_stream_is_refused() {
     let _one = alone();
     run(async {
         let datagram = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
-        let refused = fd::from_fd(datagram.into(), StreamSettings::default()).err().expect("refused");
+        let refused = fd::from_fd(datagram.into(), StreamSettings::default()).expect_err("refused");
         assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
     });
 }

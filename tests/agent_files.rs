@@ -20,7 +20,11 @@ fn a_large_file_is_copied_whole_and_read_from_an_offset() {
         let (read, outcome) = read_all(file::read(&from, ReadOptions::default())).await;
         assert!(outcome.is_clean() && read.bytes == data, "{outcome}");
         for chunk in [4_099, 65_536] {
-            let written = write_all(file::write(&to, WriteOptions { sync: true, ..Default::default() }), Feed::new(data.clone(), chunk)).await;
+            let written = write_all(
+                file::write(&to, WriteOptions { sync: true, ..Default::default() }),
+                Feed::new(data.clone(), chunk),
+            )
+            .await;
             assert!(written.is_clean(), "{written}");
             assert!(std::fs::read(&to).expect("there") == data);
         }
@@ -37,7 +41,8 @@ fn append_truncate_and_the_ways_to_make_a_file() {
     run(async {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file");
-        let write = |options: WriteOptions, text: &'static str| write_all(file::write(&path, options), Feed::new(text, 2));
+        let write =
+            |options: WriteOptions, text: &'static str| write_all(file::write(&path, options), Feed::new(text, 2));
         let never = WriteOptions { create: Create::Never, ..WriteOptions::default() };
         let always = WriteOptions { create: Create::Always, ..WriteOptions::default() };
         let append = WriteOptions { append: true, ..WriteOptions::default() };

@@ -78,7 +78,11 @@ fn the_cap_lets_waiting_clients_in_as_others_leave() {
             peak.fetch_max(open.fetch_add(1, SeqCst) + 1, SeqCst);
             let open = open.clone();
             let Ok(stream) = accepted.into_stream(&TcpOptions::default()) else { return };
-            let (pair, _) = stream.on_close(move |_| { open.fetch_sub(1, SeqCst); }).start();
+            let (pair, _) = stream
+                .on_close(move |_| {
+                    open.fetch_sub(1, SeqCst);
+                })
+                .start();
             join_pair(&pair, &pair, None);
         });
         let clients: Vec<_> = (0..20)
@@ -170,8 +174,7 @@ fn stopping_closes_the_address_at_once_and_leaves_connections() {
 #[test]
 fn a_client_that_has_gone_before_it_is_accepted_does_no_harm() {
     run(async {
-        let bound =
-            listener::tcp("127.0.0.1:0".parse().expect("an address"), ListenOptions::default()).expect("bound");
+        let bound = listener::tcp("127.0.0.1:0".parse().expect("an address"), ListenOptions::default()).expect("bound");
         let at = bound.local().socket_addr().expect("an address");
         for linger in [None, Some(Duration::ZERO)] {
             let gone = TcpStream::connect(at).await.expect("connected");

@@ -26,8 +26,8 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
@@ -421,7 +421,12 @@ impl ListenerActor {
                     if let Some(permits) = &mut self.permits {
                         *permits -= 1;
                     }
-                    self.hand_over(Accepted { socket: Refusable(Some(socket)), peer, local: self.local.clone(), place });
+                    self.hand_over(Accepted {
+                        socket: Refusable(Some(socket)),
+                        peer,
+                        local: self.local.clone(),
+                        place,
+                    });
                 }
                 Poll::Ready(Err(error)) => self.failed(&error),
             }

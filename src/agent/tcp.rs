@@ -85,9 +85,8 @@ pub fn connect(host: impl Into<String>, port: u16, options: TcpOptions) -> Strea
     let host = host.into();
     let name = format!("tcp {host}:{port}");
     let settings = options.stream;
-    let opener = move |chain: Asker<Bytes>| {
-        async move { connect_within(&host, port, &options, &chain).await }.boxed_local()
-    };
+    let opener =
+        move |chain: Asker<Bytes>| async move { connect_within(&host, port, &options, &chain).await }.boxed_local();
     Stream::to_open(name, settings, Box::new(opener))
 }
 
