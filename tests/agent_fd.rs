@@ -37,6 +37,11 @@ fn flags(fd: impl AsFd) -> OFlags {
     rustix::fs::fcntl_getfl(fd).expect("flags")
 }
 
+fn make_fifo(path: &std::path::Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a FIFO");
+}
+
 #[test]
 fn a_pipe_carries_all_and_its_end() {
     let _one = alone();
@@ -73,6 +78,22 @@ fn an_empty_pipe_whose_writer_has_gone_is_at_its_end() {
         let (read, write) = fd::pipe().expect("a pipe");
         std::fs::File::from(write).write_all(b"left").expect("written");
         assert_eq!(read_all(reader(read)).await.0.bytes, b"left");
+    });
+}
+
+#[test]
+fn a_fifo_by_descriptor_whose_writer_has_gone_is_at_its_end() {
+    let _one = alone();
+    run(async {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("fifo");
+        make_fifo(&path);
+        // as a shell gives it: both ends opened, and then the writer goes
+        let both = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("opened");
+        let read = std::fs::File::open(&path).expect("opened");
+        drop(both);
+        let (sink, outcome) = read_all(reader(read)).await;
+        assert!(outcome.is_clean() && sink.bytes.is_empty(), "{outcome}");
     });
 }
 
@@ -141,14 +162,7 @@ fn a_fifo_writer_waits_for_a_reader_and_a_reader_for_a_writer() {
         let before = fds();
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("fifo");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &path,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::from_raw_mode(0o600),
-            0,
-        )
-        .expect("a FIFO");
+        make_fifo(&path);
         for reader_first in [true, false] {
             let write =
                 || actix_rt::spawn(write_all(fd::fifo(&path, only(Directions::WriteOnly)), Feed::new("through", 2)));

@@ -63,8 +63,8 @@ impl FdPair {
         self.write = None;
     }
 
-    /// Tries the first read without waiting. A pipe that is opened anew after its last writer has gone never says that it
-    /// can be read, and yet reads as ended. Not for a FIFO that still waits for its first writer, which reads as ended too.
+    /// Tries the first read without waiting. A FIFO that is opened anew after its last writer has gone never says that it
+    /// can be read, and yet reads as ended. Not for one that still waits for its first writer, which reads as ended too.
     fn read_at_once(mut self) -> Self {
         self.untried = true;
         self
