@@ -86,6 +86,19 @@ fn a_program_that_only_reads_is_let_finish() {
 }
 
 #[test]
+fn directions_can_be_chosen_after_the_options() {
+    run(async {
+        // its output goes nowhere, instead of into a pipe that nobody reads
+        let loud = process::shell("head -c 1000000 /dev/zero; cat > /dev/null", ProcessOptions::default());
+        let outcome = write_all(loud.only(Directions::WriteOnly), Feed::new("x", 1)).await;
+        assert!(outcome.is_clean(), "{outcome}");
+        let both = process::shell("cat; echo done", quiet(Directions::Both));
+        let (sink, outcome) = read_all(both.only(Directions::ReadOnly)).await;
+        assert!(outcome.is_clean() && sink.bytes == b"done\n", "{outcome}");
+    });
+}
+
+#[test]
 fn an_aborted_chain_leaves_no_process() {
     run(async {
         let child = process::shell("echo $$; exec sleep 1000", quiet(Directions::Both));

@@ -5,10 +5,8 @@
 use super::io::{FdPair, Halves, adopt, is_one_socket};
 use super::stream::{Opened, Stream, StreamSettings};
 use crate::component::Peer;
-use crate::component::port::Asker;
 use crate::component::stock::{Directions, PartResult};
 use crate::proto::link::Reason;
-use bytes::Bytes;
 use futures_util::FutureExt;
 use rustix::fs::{Mode, OFlags};
 use std::io;
@@ -84,7 +82,7 @@ pub fn fifo(path: impl Into<PathBuf>, mut settings: StreamSettings) -> Stream {
         settings.directions = Directions::ReadOnly;
     }
     let label = Peer::File(path.clone()).to_string();
-    let opener = move |_: Asker<Bytes>| open_fifo(path, settings.directions).boxed_local();
+    let opener = move |_, directions| open_fifo(path, directions).boxed_local();
     Stream::to_open(label, settings, Box::new(opener))
 }
 

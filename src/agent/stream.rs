@@ -49,7 +49,8 @@ pub struct StreamSettings {
 pub type CloseHook = Box<dyn FnOnce(&Outcome)>;
 
 pub(crate) type Opening = LocalBoxFuture<'static, PartResult<Opened>>;
-type Opener = Box<dyn FnOnce(Asker<Bytes>) -> Opening>;
+/// Opens, for the directions that are used.
+type Opener = Box<dyn FnOnce(Asker<Bytes>, Directions) -> Opening>;
 
 /// What an opener gives.
 pub(crate) struct Opened {
@@ -73,7 +74,7 @@ impl Stream {
 
     /// A stream that is open.
     pub(crate) fn opened(opened: Opened, settings: StreamSettings) -> Self {
-        let opener: Opener = Box::new(|_| std::future::ready(Ok(opened)).boxed_local());
+        let opener: Opener = Box::new(|_, _| std::future::ready(Ok(opened)).boxed_local());
         Self::new("".into(), settings, State::Idle(Some(opener)))
     }
 
@@ -95,7 +96,8 @@ impl Stream {
         self
     }
 
-    /// Uses it in one direction only: the other port refuses every attachment.
+    /// Uses it in one direction only: the other port refuses every attachment. A direction that it does not have stays away:
+    /// a file is read or written, and a descriptor is used as it was handed over.
     #[must_use]
     pub fn only(mut self, directions: Directions) -> Self {
         self.settings.directions = directions;
@@ -171,7 +173,7 @@ impl Duplex for Stream {
         loop {
             match &mut self.state {
                 State::Idle(opener) => match opener.take() {
-                    Some(opener) => self.state = State::Opening(opener(chain.asker())),
+                    Some(opener) => self.state = State::Opening(opener(chain.asker(), self.settings.directions)),
                     None => return Poll::Pending,
                 },
                 State::Opening(opening) => {

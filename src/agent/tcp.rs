@@ -1,4 +1,18 @@
 //! TCP: connecting, options, pairs. Listening is in [`listener`](super::listener).
+//!
+//! # How the other side sees the end
+//!
+//! | here | there |
+//! |---|---|
+//! | clean end | all data, then an orderly end; the connection stays half open if the policy allows it |
+//! | unclean end | all data, then a reset; the other direction is closed with it |
+//! | abort, panic, arbiter stopped, dropped | a reset, unless our end was sent before |
+//!
+//! A reset throws away what lies in the system's send buffer, so an unclean end waits before it, up to 5 s, until the other
+//! side has taken what was written: all was sent, and all but a last packet of some 2 KiB was acknowledged (the exact count
+//! cannot be asked without `unsafe`). If that packet is lost on the way, so is its data. A connection that we close while
+//! the other side still sends is read and thrown away for up to 5 s, since closing over unread data resets it too. A socket
+//! that another process holds as well is reset only when the last of them closes it.
 
 use super::io::TcpIo;
 use super::resolve::{Preference, resolve_all};
@@ -86,7 +100,7 @@ pub fn connect(host: impl Into<String>, port: u16, options: TcpOptions) -> Strea
     let name = format!("tcp {host}:{port}");
     let settings = options.stream;
     let opener =
-        move |chain: Asker<Bytes>| async move { connect_within(&host, port, &options, &chain).await }.boxed_local();
+        move |chain: Asker<Bytes>, _| async move { connect_within(&host, port, &options, &chain).await }.boxed_local();
     Stream::to_open(name, settings, Box::new(opener))
 }
 
