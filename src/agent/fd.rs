@@ -2,13 +2,11 @@
 //!
 //! A pipe has no reset: its reader sees an ordinary end where a TCP peer would see that data is missing.
 
-use super::io::{FdPair, Io, adopt};
+use super::io::{FdPair, Halves, adopt, is_one_socket};
 use super::stream::{Opened, Stream, StreamSettings};
 use crate::component::Peer;
-use crate::component::port::Asker;
 use crate::component::stock::{Directions, PartResult};
 use crate::proto::link::Reason;
-use bytes::Bytes;
 use futures_util::FutureExt;
 use rustix::fs::{Mode, OFlags};
 use std::io;
@@ -38,8 +36,12 @@ pub fn from_fd(fd: OwnedFd, settings: StreamSettings) -> io::Result<Stream> {
 ///
 /// The operating system's.
 pub fn from_pair(read: OwnedFd, write: OwnedFd, settings: StreamSettings) -> io::Result<Stream> {
-    let io = Halves { read: adopt(read, true, false)?, write: adopt(write, false, true)? };
-    let opened = Opened { io: Box::new(io), peer: Peer::Pipe, local: None };
+    let io = if is_one_socket(&read, &write)? {
+        adopt(read, true, true)?
+    } else {
+        Box::new(Halves { read: adopt(read, true, false)?, write: adopt(write, false, true)? })
+    };
+    let opened = Opened { io, peer: Peer::Pipe, local: None };
     Ok(Stream::opened(opened, settings).named("pipe"))
 }
 
@@ -72,11 +74,15 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 /// which cannot be called off.
 const FIFO_RETRY: Duration = Duration::from_millis(20);
 
-/// A FIFO, read or written, opened when something is wanted of it. A writer waits for a reader.
-pub fn fifo(path: impl Into<PathBuf>, settings: StreamSettings) -> Stream {
+/// A FIFO, read or, with [`Directions::WriteOnly`], written. It is opened when something is wanted of it; a reader waits for
+/// its first writer, and a writer for a reader.
+pub fn fifo(path: impl Into<PathBuf>, mut settings: StreamSettings) -> Stream {
     let path = path.into();
+    if settings.directions == Directions::Both {
+        settings.directions = Directions::ReadOnly;
+    }
     let label = Peer::File(path.clone()).to_string();
-    let opener = move |_: Asker<Bytes>| open_fifo(path, settings.directions).boxed_local();
+    let opener = move |_, directions| open_fifo(path, directions).boxed_local();
     Stream::to_open(label, settings, Box::new(opener))
 }
 
@@ -101,37 +107,4 @@ async fn open_fifo(path: PathBuf, directions: Directions) -> PartResult<Opened> 
 
 fn open(path: &Path, mode: OFlags) -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(path, mode | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
-}
-
-/// One thing that is read and another that is written.
-struct Halves {
-    read: Box<dyn Io>,
-    write: Box<dyn Io>,
-}
-
-impl Io for Halves {
-    fn poll_read(&mut self, max: usize, cx: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<Bytes>> {
-        self.read.poll_read(max, cx)
-    }
-
-    fn poll_write(
-        &mut self,
-        queue: &mut super::queue::WriteQueue,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        self.write.poll_write(queue, cx)
-    }
-
-    fn poll_end(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
-        self.write.poll_end(cx)
-    }
-
-    fn poll_lost(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<io::Error> {
-        self.write.poll_lost(cx)
-    }
-
-    fn reset(&mut self) {
-        self.read.reset();
-        self.write.reset();
-    }
 }

@@ -3,10 +3,8 @@
 use super::io::{FileIo, FileMode};
 use super::stream::{Opened, Stream, StreamSettings};
 use crate::component::Peer;
-use crate::component::port::Asker;
 use crate::component::stock::{Directions, PartResult};
 use crate::proto::link::Reason;
-use bytes::Bytes;
 use futures_util::FutureExt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -95,7 +93,7 @@ fn open(
     how: impl FnOnce(&PathBuf) -> io::Result<File> + Send + 'static,
 ) -> Stream {
     let label = Peer::File(path.clone()).to_string();
-    let opener = move |_: Asker<Bytes>| open_in_pool(action, path, mode, how).boxed_local();
+    let opener = move |_, _| open_in_pool(action, path, mode, how).boxed_local();
     Stream::to_open(label, settings, Box::new(opener))
 }
 

@@ -50,10 +50,10 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
@@ -148,7 +148,7 @@ pub fn unix(name: UnixName, options: ListenOptions) -> io::Result<Bound> {
     };
     bound?;
     let file = match &name {
-        UnixName::Path(path) => Some(RemovedFile(path.clone())),
+        UnixName::Path(path) => Some(RemovedFile::new(path)?),
         _ => None,
     };
     if let (Some(mode), UnixName::Path(path)) = (options.mode, &name) {
@@ -162,18 +162,37 @@ pub fn unix(name: UnixName, options: ListenOptions) -> io::Result<Bound> {
 
 /// True if nobody listens on the socket.
 fn is_stale(addr: &SockAddr) -> bool {
-    let refused = Socket::new(Domain::UNIX, Type::STREAM, None).and_then(|socket| socket.connect(addr));
+    // not blocking: a listener whose backlog is full would keep us waiting
+    let refused = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).and_then(|socket| socket.connect(addr));
     matches!(refused, Err(e) if e.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Removes the file of a Unix socket when dropped.
 #[derive(Debug)]
-struct RemovedFile(PathBuf);
+struct RemovedFile {
+    path: PathBuf,
+    /// Which file it is, so that another that has taken its path is left alone.
+    id: (u64, u64),
+}
+
+impl RemovedFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), id: file_id(path)? })
+    }
+}
+
+fn file_id(path: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = std::fs::symlink_metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
+}
 
 impl Drop for RemovedFile {
     fn drop(&mut self) {
-        // it may be gone already
-        let _ = std::fs::remove_file(&self.0);
+        if file_id(&self.path).is_ok_and(|id| id == self.id) {
+            // it may go in this moment
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -202,9 +221,8 @@ impl Bound {
     pub fn start(self, factory: impl Fn(Accepted) + Send + Sync + 'static) -> Listening {
         let local = self.local.clone();
         let actor = ListenerActor {
-            listener: self.listener,
+            open: Some((self.listener, self.file)),
             local: self.local,
-            _file: self.file,
             arbiters: self.options.arbiters,
             next: 0,
             permits: if self.options.controlled { Some(0) } else { None },
@@ -248,9 +266,12 @@ impl fmt::Debug for Listening {
 }
 
 /// A connection that was accepted, on the arbiter that its chain will live on.
+///
+/// Dropped without [`into_stream`](Self::into_stream), it is reset: the other side must not take it for an empty answer
+/// (rule E1).
 #[derive(Debug)]
 pub struct Accepted {
-    socket: Socket,
+    socket: Refusable,
     peer: Peer,
     local: Peer,
     place: Place,
@@ -273,18 +294,32 @@ impl Accepted {
     /// # Errors
     ///
     /// The operating system's: the other side may be gone already.
-    pub fn into_stream(self, options: &TcpOptions) -> io::Result<Stream> {
+    pub fn into_stream(mut self, options: &TcpOptions) -> io::Result<Stream> {
+        let Some(socket) = self.socket.0.take() else { return Err(io::ErrorKind::NotConnected.into()) };
         let stream = match self.peer {
             Peer::Tcp { .. } => {
-                let stream = tokio::net::TcpStream::from_std(self.socket.into())?;
+                let stream = tokio::net::TcpStream::from_std(socket.into())?;
                 tcp::from_stream(stream, options)?
             }
             _ => {
-                let stream = tokio::net::UnixStream::from_std(self.socket.into())?;
+                let stream = tokio::net::UnixStream::from_std(socket.into())?;
                 unix::from_stream(stream, &UnixOptions { stream: options.stream, ..UnixOptions::default() })
             }
         };
         Ok(stream.guarded_by(Box::new(self.place)))
+    }
+}
+
+/// A socket that is reset if it is dropped.
+#[derive(Debug)]
+struct Refusable(Option<Socket>);
+
+impl Drop for Refusable {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.0 {
+            // no effect on a Unix socket, which has no reset
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
     }
 }
 
@@ -296,7 +331,7 @@ struct Places(Arc<PlacesInner>);
 struct PlacesInner {
     max: Option<usize>,
     taken: AtomicUsize,
-    waker: std::sync::Mutex<Option<Waker>>,
+    waker: Mutex<Option<Waker>>,
 }
 
 /// One connection's place; free again when dropped.
@@ -305,7 +340,7 @@ struct Place(Places);
 
 impl Places {
     fn new(max: Option<usize>) -> Self {
-        Self(Arc::new(PlacesInner { max, taken: AtomicUsize::new(0), waker: std::sync::Mutex::default() }))
+        Self(Arc::new(PlacesInner { max, taken: AtomicUsize::new(0), waker: Mutex::default() }))
     }
 
     /// A place, or `None` with the waker registered.
@@ -323,7 +358,7 @@ impl Places {
     }
 
     fn waker(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
-        self.0.waker.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -338,9 +373,9 @@ impl Drop for Place {
 
 /// The actor that accepts.
 pub struct ListenerActor {
-    listener: Listener,
+    /// `None` once it was stopped.
+    open: Option<(Listener, Option<RemovedFile>)>,
     local: Peer,
-    _file: Option<RemovedFile>,
     arbiters: Vec<ArbiterHandle>,
     next: usize,
     /// What is still permitted; `None`: not controlled.
@@ -386,6 +421,8 @@ impl Message for Stop {
 impl Handler<Stop> for ListenerActor {
     type Result = ();
     fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        // closed before the answer goes out
+        self.open = None;
         ctx.stop();
     }
 }
@@ -410,7 +447,12 @@ impl ListenerActor {
                     if let Some(permits) = &mut self.permits {
                         *permits -= 1;
                     }
-                    self.hand_over(Accepted { socket, peer, local: self.local.clone(), place });
+                    self.hand_over(Accepted {
+                        socket: Refusable(Some(socket)),
+                        peer,
+                        local: self.local.clone(),
+                        place,
+                    });
                 }
                 Poll::Ready(Err(error)) => self.failed(&error),
             }
@@ -419,7 +461,8 @@ impl ListenerActor {
     }
 
     fn poll_accept(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<(Socket, Peer)>> {
-        match &self.listener {
+        let Some((listener, _)) = &self.open else { return Poll::Pending };
+        match listener {
             Listener::Tcp(listener) => listener.poll_accept(cx).map(|accepted| {
                 let (stream, addr) = accepted?;
                 Ok((stream.into_std()?.into(), Peer::tcp(addr)))
@@ -444,21 +487,27 @@ impl ListenerActor {
         self.pause = Some((Box::pin(tokio::time::sleep(pause)), pause));
     }
 
-    /// Runs the factory on the arbiter whose turn it is.
+    /// Runs the factory on the arbiter whose turn it is. An arbiter that has stopped is passed over from then on.
     fn hand_over(&mut self, accepted: Accepted) {
-        let factory = self.factory.clone();
-        let run = move || {
-            let peer = accepted.peer.clone();
-            if catch_unwind(AssertUnwindSafe(|| factory(accepted))).is_err() {
-                tracing::error!(%peer, "the factory panicked; its connection is closed");
+        let parcel = Arc::new(Mutex::new(Some(accepted)));
+        while !self.arbiters.is_empty() {
+            self.next = (self.next + 1) % self.arbiters.len();
+            let (factory, parcel) = (self.factory.clone(), parcel.clone());
+            if self.arbiters[self.next].spawn_fn(move || unpack(&parcel, &*factory)) {
+                return;
             }
-        };
-        if self.arbiters.is_empty() {
-            return run();
+            self.arbiters.remove(self.next);
         }
-        self.next = (self.next + 1) % self.arbiters.len();
-        // refused by an arbiter that has stopped: the connection is closed
-        self.arbiters[self.next].spawn_fn(run);
+        unpack(&parcel, &*self.factory);
+    }
+}
+
+/// Runs the factory for an accepted connection, once.
+fn unpack(parcel: &Mutex<Option<Accepted>>, factory: &(dyn Fn(Accepted) + Send + Sync)) {
+    let Some(accepted) = parcel.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+    let peer = accepted.peer.clone();
+    if catch_unwind(AssertUnwindSafe(|| factory(accepted))).is_err() {
+        tracing::error!(%peer, "the factory panicked; its connection is reset");
     }
 }
 

@@ -49,7 +49,8 @@ pub struct StreamSettings {
 pub type CloseHook = Box<dyn FnOnce(&Outcome)>;
 
 pub(crate) type Opening = LocalBoxFuture<'static, PartResult<Opened>>;
-type Opener = Box<dyn FnOnce(Asker<Bytes>) -> Opening>;
+/// Opens, for the directions that are used.
+type Opener = Box<dyn FnOnce(Asker<Bytes>, Directions) -> Opening>;
 
 /// What an opener gives.
 pub(crate) struct Opened {
@@ -73,7 +74,7 @@ impl Stream {
 
     /// A stream that is open.
     pub(crate) fn opened(opened: Opened, settings: StreamSettings) -> Self {
-        let opener: Opener = Box::new(|_| std::future::ready(Ok(opened)).boxed_local());
+        let opener: Opener = Box::new(|_, _| std::future::ready(Ok(opened)).boxed_local());
         Self::new("".into(), settings, State::Idle(Some(opener)))
     }
 
@@ -95,14 +96,17 @@ impl Stream {
         self
     }
 
-    /// Uses it in one direction only: the other port refuses every attachment.
+    /// Uses it in one direction only: the other port refuses every attachment. A direction that it does not have stays away:
+    /// a file is read or written, and a descriptor is used as it was handed over.
     #[must_use]
     pub fn only(mut self, directions: Directions) -> Self {
         self.settings.directions = directions;
         self
     }
 
-    /// Calls `hook` once when it is over, with how it went.
+    /// Calls `hook` once when it is over, with how it went: ended, aborted, or [`Gone`](Outcome::Gone) if it was dropped
+    /// before or its actor is gone without a word. It runs on the stream's arbiter, after its descriptor was closed unless it
+    /// is gone.
     #[must_use]
     pub fn on_close(mut self, hook: impl FnOnce(&Outcome) + 'static) -> Self {
         self.hook = Some(Box::new(hook));
@@ -169,7 +173,7 @@ impl Duplex for Stream {
         loop {
             match &mut self.state {
                 State::Idle(opener) => match opener.take() {
-                    Some(opener) => self.state = State::Opening(opener(chain.asker())),
+                    Some(opener) => self.state = State::Opening(opener(chain.asker(), self.settings.directions)),
                     None => return Poll::Pending,
                 },
                 State::Opening(opening) => {
@@ -219,17 +223,24 @@ impl Duplex for Stream {
         let Some(io) = self.io() else { return Poll::Pending };
         if !clean {
             // E1: the other side must not take this for the whole
-            io.reset();
-            return Poll::Ready(Ok(()));
+            return io.poll_break(cx).map(Ok);
         }
         let ended = ready!(io.poll_end(cx));
         Poll::Ready(ended.map_err(|error| self.failed("end", error)))
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.io().map_or(Poll::Ready(()), |io| io.poll_close(cx))
     }
 
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
         let Some(io) = self.io() else { return Poll::Pending };
         let error = ready!(io.poll_lost(cx));
         Poll::Ready(self.failed("lost", error))
+    }
+
+    fn breaks_both(&self) -> bool {
+        matches!(&self.state, State::Open(opened) if opened.io.breaks_both())
     }
 
     fn half_close(&self) -> HalfClose {
@@ -266,16 +277,34 @@ impl Duplex for Stream {
 
     fn closed(&mut self, outcome: &Outcome) {
         let peer = self.peer().cloned();
-        if let Some(io) = self.io()
-            && !matches!(outcome, Outcome::Ended { clean: true })
-        {
-            io.reset();
+        if let Some(io) = self.io() {
+            match outcome {
+                Outcome::Ended { clean: true } => io.forgive(),
+                // a direction that has ended is left alone, and one that has not is reset when it is dropped
+                Outcome::Ended { clean: false } => {}
+                _ => io.reset(),
+            }
         }
         self.state = State::Over { peer };
         self.queue.clear();
         self.guard = None;
         if let Some(hook) = self.hook.take() {
             hook(outcome);
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // closed first, as in an orderly end
+        self.state = State::Over { peer: None };
+        self.guard = None;
+        // its actor is gone without a word, or it was never started; a hook's panic must not become a second one
+        if let Some(hook) = self.hook.take() {
+            let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(&Outcome::Gone)));
+            if called.is_err() {
+                tracing::error!(name = %self.name, "a close hook panicked");
+            }
         }
     }
 }

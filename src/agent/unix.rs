@@ -37,7 +37,7 @@ pub fn connect(name: UnixName, options: UnixOptions) -> Stream {
     let peer = Peer::Unix(name.clone());
     let settings = options.stream;
     let label = peer.to_string();
-    let opener = move |chain: Asker<Bytes>| {
+    let opener = move |chain: Asker<Bytes>, _| {
         async move {
             may_connect(&chain, &peer).await?;
             let action = format!("connect {peer}");

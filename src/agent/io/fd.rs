@@ -6,7 +6,7 @@
 
 use super::file::{FileIo, FileMode};
 use super::socket::{TcpIo, UnixIo};
-use super::{Io, Lost, buffer, uninterrupted};
+use super::{Halves, Io, Lost, buffer, uninterrupted};
 use crate::agent::queue::{SLICES, WriteQueue};
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -14,7 +14,7 @@ use rustix::fs::{FileType, OFlags};
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
@@ -24,6 +24,8 @@ use tokio::io::unix::AsyncFd;
 pub(crate) struct FdPair {
     read: Option<Rc<Waited>>,
     write: Option<Rc<Waited>>,
+    /// Nothing was tried to be read yet, and it need not be waited for: see [`FdPair::read_at_once`].
+    untried: bool,
     lost: Lost,
 }
 
@@ -49,8 +51,23 @@ impl FdPair {
         Ok(Self {
             read: wait(read, Interest::READABLE, OFlags::RDONLY)?.map(Rc::new),
             write: wait(write, Interest::WRITABLE, OFlags::WRONLY)?.map(Rc::new),
+            untried: false,
             lost: None,
         })
+    }
+
+    /// Closes both.
+    pub(super) fn close(&mut self) {
+        self.lost = None;
+        self.read = None;
+        self.write = None;
+    }
+
+    /// Tries the first read without waiting. A FIFO that is opened anew after its last writer has gone never says that it
+    /// can be read, and yet reads as ended. Not for one that still waits for its first writer, which reads as ended too.
+    fn read_at_once(mut self) -> Self {
+        self.untried = true;
+        self
     }
 }
 
@@ -86,21 +103,27 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+fn read_some(mut file: &File, max: usize) -> io::Result<Bytes> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.resize(buffer::READ_MAX, 0);
+        let room = &mut scratch[..max.min(buffer::READ_MAX)];
+        let n = uninterrupted(|| file.read(room))?;
+        Ok(Bytes::copy_from_slice(&room[..n]))
+    })
+}
+
 impl Io for FdPair {
     fn poll_read(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        self.lost = None;
         let Some(waited) = &self.read else { return Poll::Ready(Ok(Bytes::new())) };
+        if std::mem::take(&mut self.untried) {
+            match read_some(waited.fd.get_ref(), max) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
         loop {
             let mut guard = ready!(waited.fd.poll_read_ready(cx))?;
-            let read = guard.try_io(|fd| {
-                SCRATCH.with_borrow_mut(|scratch| {
-                    scratch.resize(buffer::READ_MAX, 0);
-                    let room = &mut scratch[..max.min(buffer::READ_MAX)];
-                    let n = uninterrupted(|| fd.get_ref().read(room))?;
-                    Ok(Bytes::copy_from_slice(&room[..n]))
-                })
-            });
-            if let Ok(result) = read {
+            if let Ok(result) = guard.try_io(|fd| read_some(fd.get_ref(), max)) {
                 return Poll::Ready(result);
             }
         }
@@ -140,13 +163,15 @@ impl Io for FdPair {
             let waited = waited.clone();
             async move {
                 match waited.fd.ready(Interest::ERROR).await {
-                    Ok(_) => io::ErrorKind::BrokenPipe.into(),
+                    Ok(_) => rustix::io::Errno::PIPE.into(),
                     Err(error) => error,
                 }
             }
             .boxed_local()
         });
-        lost.poll_unpin(cx)
+        let error = ready!(lost.poll_unpin(cx));
+        self.lost = None;
+        Poll::Ready(error)
     }
 
     // a pipe has no reset: its reader sees an end in any case
@@ -160,39 +185,60 @@ impl Io for FdPair {
 /// or a file.
 pub(crate) fn adopt(fd: OwnedFd, read: bool, write: bool) -> io::Result<Box<dyn Io>> {
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
-    if kind == FileType::Socket {
-        return adopt_socket(fd);
+    match kind {
+        FileType::Socket => return adopt_socket(fd),
+        FileType::RegularFile => return file(fd, read, write),
+        _ => {}
     }
-    if kind != FileType::RegularFile {
-        let twin = if read && write { Some(fd.try_clone()?) } else { None };
-        let keep = fd.try_clone()?;
-        let (to_read, to_write) = match (read, write) {
-            (true, true) => (Some(fd), twin),
-            (true, false) => (Some(fd), None),
-            _ => (None, Some(fd)),
-        };
-        match FdPair::new(to_read, to_write) {
-            Ok(pair) => return Ok(Box::new(pair)),
-            // epoll refuses devices that never wait, such as /dev/null
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Ok(file(keep, write)),
-            Err(e) => return Err(e),
-        }
+    let twin = if read && write { Some(fd.try_clone()?) } else { None };
+    let keep = fd.try_clone()?;
+    let (to_read, to_write) = match (read, write) {
+        (true, true) => (Some(fd), twin),
+        (true, false) => (Some(fd), None),
+        _ => (None, Some(fd)),
+    };
+    match FdPair::new(to_read, to_write) {
+        Ok(pair) => Ok(Box::new(pair.read_at_once())),
+        // epoll refuses devices that never wait, such as /dev/null
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => file(keep, read, write),
+        Err(e) => Err(e),
     }
-    Ok(file(fd, write))
 }
 
-fn file(fd: OwnedFd, write: bool) -> Box<dyn Io> {
-    Box::new(FileIo::new(File::from(fd), if write { FileMode::Write { sync: false } } else { FileMode::Read }))
+/// Each direction has its own place in the blocking pool; the position is shared, as the system has it.
+fn file(fd: OwnedFd, read: bool, write: bool) -> io::Result<Box<dyn Io>> {
+    let write_mode = FileMode::Write { sync: false };
+    let io = |fd, mode| Box::new(FileIo::new(File::from(fd), mode));
+    Ok(match (read, write) {
+        (true, true) => {
+            let twin = fd.try_clone()?;
+            Box::new(Halves { read: io(fd, FileMode::Read), write: io(twin, write_mode) })
+        }
+        (true, false) => io(fd, FileMode::Read),
+        _ => io(fd, write_mode),
+    })
 }
 
 fn adopt_socket(fd: OwnedFd) -> io::Result<Box<dyn Io>> {
-    let is_unix = socket2::SockRef::from(&fd.as_fd()).domain()? == socket2::Domain::UNIX;
+    let socket = socket2::SockRef::from(&fd);
+    if socket.r#type()? != socket2::Type::STREAM {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket is no stream socket"));
+    }
+    let is_unix = socket.domain()? == socket2::Domain::UNIX;
+    let flags = rustix::fs::fcntl_getfl(&fd)?;
+    let restore = if flags.contains(OFlags::NONBLOCK) { None } else { Some(flags) };
     if is_unix {
         let std = std::os::unix::net::UnixStream::from(fd);
         std.set_nonblocking(true)?;
-        return Ok(Box::new(UnixIo::from(tokio::net::UnixStream::from_std(std)?)));
+        return Ok(Box::new(UnixIo::from(tokio::net::UnixStream::from_std(std)?).restoring(restore)));
     }
     let std = std::net::TcpStream::from(fd);
     std.set_nonblocking(true)?;
-    Ok(Box::new(TcpIo::from(tokio::net::TcpStream::from_std(std)?)))
+    Ok(Box::new(TcpIo::from(tokio::net::TcpStream::from_std(std)?).restoring(restore)))
+}
+
+/// True if both descriptors are the same socket, as `inetd` gives it to its children.
+pub(crate) fn is_one_socket(a: &OwnedFd, b: &OwnedFd) -> io::Result<bool> {
+    let (a, b) = (rustix::fs::fstat(a)?, rustix::fs::fstat(b)?);
+    Ok(FileType::from_raw_mode(a.st_mode) == FileType::Socket && (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
 }

@@ -72,6 +72,10 @@ impl Io for FileIo {
         let done = ready!(self.poll_job(cx, move |file| {
             let mut room = BytesMut::zeroed(max.min(CHUNK));
             let n = uninterrupted(|| file.read(&mut room))?;
+            if n < room.len() / 4 {
+                // a small piece that waits in a slow chain must not hold a large buffer
+                return Ok(Done::Read(Bytes::copy_from_slice(&room[..n])));
+            }
             room.truncate(n);
             Ok(Done::Read(room.freeze()))
         }))?;

@@ -7,11 +7,13 @@
 mod buffer;
 mod fd;
 mod file;
+mod halves;
 mod process;
 mod socket;
 
-pub(crate) use fd::{FdPair, adopt};
+pub(crate) use fd::{FdPair, adopt, is_one_socket};
 pub(crate) use file::{FileIo, FileMode};
+pub(crate) use halves::Halves;
 pub(crate) use process::ChildIo;
 pub(crate) use socket::{TcpIo, UnixIo};
 
@@ -37,12 +39,35 @@ pub(crate) trait Io: 'static {
     /// Ends the direction towards the other side.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// The loss of the other side (an error or a hang-up), while nothing is read.
+    /// Ends the direction towards the other side so that it can tell that this was no orderly end (rule E1), as far as this
+    /// form can. First waits, within a bound, until the other side has what was written (rule E2).
+    fn poll_break(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        self.reset();
+        Poll::Ready(())
+    }
+
+    /// True if [`poll_break`](Self::poll_break) reaches the other side only when both directions are closed.
+    fn breaks_both(&self) -> bool {
+        false
+    }
+
+    /// Both directions are over as far as we are concerned. Waits, within a bound, where closing now would cost the other
+    /// side what was written.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+
+    /// The loss of the other side (an error or a hang-up), while nothing is read or the last read waits.
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<io::Error>;
 
-    /// The other side must not see an orderly end, as far as this form can tell it (rule E1). What is dropped without an
-    /// orderly end is reset as well.
+    /// The other side must not see an orderly end, as far as this form can tell it (rule E1), unless it has seen one
+    /// already. What is dropped without an orderly end is reset as well.
     fn reset(&mut self);
+
+    /// All was orderly, also a direction that was not ended because it was never used: closing need not reset it.
+    fn forgive(&mut self) {}
 }
 
 /// A polled hang-up: armed while nothing can be read, and dropped before the next read.

@@ -1,146 +1,238 @@
-//! Stream sockets: TCP and Unix, on tokio's halves.
+//! Stream sockets: TCP and Unix.
+//!
+//! Writes go through `sendmsg` with `MSG_NOSIGNAL`: a program that has given `SIGPIPE` its default action back is not killed
+//! by a peer that has gone.
 
-use super::{Io, Lost, buffer};
+use super::{Io, Lost, buffer, uninterrupted};
 use crate::agent::queue::{SLICES, WriteQueue};
 use bytes::{BufMut, Bytes};
 use futures_util::FutureExt;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::OFlags;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use socket2::SockRef;
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, Ready};
-use tokio::net::{TcpStream, UnixStream, tcp, unix};
+use tokio::io::{AsyncRead, Interest, Ready};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
 
 /// A TCP connection.
-pub(crate) type TcpIo = SocketIo<tcp::OwnedReadHalf, tcp::OwnedWriteHalf>;
+pub(crate) type TcpIo = SocketIo<TcpStream>;
 /// A Unix stream connection.
-pub(crate) type UnixIo = SocketIo<unix::OwnedReadHalf, unix::OwnedWriteHalf>;
+pub(crate) type UnixIo = SocketIo<UnixStream>;
+
+/// How long a connection that is given up waits for its other side: to take what was written before a reset, or to end its
+/// own sending before we close. 5 s, which is many retransmissions on any path that works.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often to look whether the other side has taken everything, at first and at most: the system tells of room in the
+/// send buffer, and not that it is empty.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// Reads that are thrown away in one turn before other actors of the arbiter have theirs (rule F1).
+const DISCARDS_PER_TURN: usize = 16;
 
 /// A stream socket.
-pub(crate) struct SocketIo<R: ReadHalf, W: WriteHalf> {
+pub(crate) struct SocketIo<S: StreamSocket> {
     /// Shared with the hang-up future, which borrows it only while nothing is read.
-    read: Rc<RefCell<R>>,
-    /// `None` once it was given up for a reset.
-    write: Option<W>,
+    socket: Rc<RefCell<S>>,
     lost: Lost,
-    /// The direction towards the other side was ended in an orderly way.
-    ended: bool,
+    /// The last read waits, and will tell of a loss.
+    reading: bool,
+    /// The other side has ended its sending.
+    read_over: bool,
+    ours: Ours,
+    leaving: Option<Leaving>,
+    /// Flags of an open file that others share, to give back.
+    restore: Option<OFlags>,
 }
 
-/// The reading half of a socket.
-pub(crate) trait ReadHalf: AsyncRead + Unpin + 'static {
+/// The direction towards the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ours {
+    Open,
+    /// Ended in an orderly way, or nothing was ever to be sent.
+    Ended,
+    /// Closing will tell the other side that this was no orderly end, where the protocol can.
+    Reset,
+}
+
+/// A connected stream socket of tokio's.
+pub(crate) trait StreamSocket: AsyncRead + AsFd + Unpin + 'static {
+    /// True if the protocol has a reset, so that the other side can tell it from an end.
+    const RESETS: bool;
     fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>>;
     fn take_error(&self) -> io::Result<Option<io::Error>>;
-    /// Closing will tell the other side that this was no orderly end, where the protocol can.
-    fn reset_on_close(&self);
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn try_write<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R>;
 }
 
-/// The writing half of a socket. Dropped, it ends the direction.
-pub(crate) trait WriteHalf: AsyncWrite + Unpin + 'static {
-    /// Gives it up without ending the direction.
-    fn forget(self);
+macro_rules! stream_socket {
+    ($socket:ty, resets: $resets:literal) => {
+        impl StreamSocket for $socket {
+            const RESETS: bool = $resets;
+            fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> {
+                self.ready(interest)
+            }
+            fn take_error(&self) -> io::Result<Option<io::Error>> {
+                self.take_error()
+            }
+            fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.poll_write_ready(cx)
+            }
+            fn try_write<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+                self.try_io(Interest::WRITABLE, call)
+            }
+        }
+        impl From<$socket> for SocketIo<$socket> {
+            fn from(socket: $socket) -> Self {
+                Self::new(socket)
+            }
+        }
+    };
 }
 
-impl ReadHalf for tcp::OwnedReadHalf {
-    fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> {
-        self.ready(interest)
+stream_socket!(TcpStream, resets: true);
+// the other side of a Unix socket sees an end in any case
+stream_socket!(UnixStream, resets: false);
+
+impl<S: StreamSocket> SocketIo<S> {
+    fn new(socket: S) -> Self {
+        Self {
+            socket: Rc::new(RefCell::new(socket)),
+            lost: None,
+            reading: false,
+            read_over: false,
+            ours: Ours::Open,
+            leaving: None,
+            restore: None,
+        }
     }
 
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.as_ref().take_error()
-    }
-
-    fn reset_on_close(&self) {
-        // zero linger makes close send a reset; if it fails the socket is broken already
-        let _ = socket2::SockRef::from(self.as_ref()).set_linger(Some(Duration::ZERO));
-    }
-}
-
-impl WriteHalf for tcp::OwnedWriteHalf {
-    fn forget(self) {
-        self.forget();
-    }
-}
-
-impl ReadHalf for unix::OwnedReadHalf {
-    fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> {
-        self.ready(interest)
-    }
-
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.as_ref().take_error()
-    }
-
-    // a Unix socket has no reset: its other side sees an end in any case
-    fn reset_on_close(&self) {}
-}
-
-impl WriteHalf for unix::OwnedWriteHalf {
-    fn forget(self) {
-        self.forget();
-    }
-}
-
-impl From<TcpStream> for TcpIo {
-    fn from(stream: TcpStream) -> Self {
-        let (read, write) = stream.into_split();
-        Self { read: Rc::new(RefCell::new(read)), write: Some(write), lost: None, ended: false }
+    /// Gives these flags of the open file back at the end.
+    pub(super) fn restoring(mut self, flags: Option<OFlags>) -> Self {
+        self.restore = flags;
+        self
     }
 }
 
-impl From<UnixStream> for UnixIo {
-    fn from(stream: UnixStream) -> Self {
-        let (read, write) = stream.into_split();
-        Self { read: Rc::new(RefCell::new(read)), write: Some(write), lost: None, ended: false }
-    }
-}
-
-impl<R: ReadHalf, W: WriteHalf> Io for SocketIo<R, W> {
+impl<S: StreamSocket> Io for SocketIo<S> {
     fn poll_read(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         self.lost = None;
-        let mut half = self.read.borrow_mut();
-        buffer::read(|room| poll_read_buf(Pin::new(&mut *half), cx, &mut room.limit(max.min(buffer::READ_MAX))))
+        let mut socket = self.socket.borrow_mut();
+        let max = max.min(buffer::READ_MAX);
+        let read = buffer::read(|room| poll_read_buf(Pin::new(&mut *socket), cx, &mut room.limit(max)));
+        self.reading = read.is_pending();
+        self.read_over = matches!(&read, Poll::Ready(Ok(bytes)) if bytes.is_empty());
+        read
     }
 
     fn poll_write(&mut self, queue: &mut WriteQueue, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(half) = &mut self.write else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let filled = queue.slices(&mut slices);
-        let written = ready!(Pin::new(half).poll_write_vectored(cx, &slices[..filled]))?;
-        if written == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        let socket = self.socket.borrow();
+        loop {
+            ready!(socket.poll_write_ready(cx))?;
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = queue.slices(&mut slices);
+            let slices = &slices[..filled];
+            let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+            let mut written = 0;
+            let result = socket.try_write(|| {
+                let none = &mut SendAncillaryBuffer::default();
+                written = uninterrupted(|| Ok(sendmsg(&*socket, slices, none, SendFlags::NOSIGNAL)?))?;
+                // a short write has filled the buffer: "would block" clears the readiness without another call
+                if written < offered { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match result {
+                _ if written > 0 => {
+                    queue.advance(written);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(()) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
         }
-        queue.advance(written);
-        Poll::Ready(Ok(()))
     }
 
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(half) = &mut self.write else { return Poll::Ready(Ok(())) };
-        let result = ready!(Pin::new(half).poll_shutdown(cx));
-        self.ended = true;
-        match result {
+    fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ours != Ours::Open {
+            return Poll::Ready(Ok(()));
+        }
+        self.ours = Ours::Ended;
+        match SockRef::from(&*self.socket.borrow()).shutdown(Shutdown::Write) {
             // the other side has closed already: it wants no end any more
             Err(e) if e.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             result => Poll::Ready(result),
         }
     }
 
+    fn poll_break(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if S::RESETS && self.ours == Ours::Open {
+            let socket = self.socket.borrow();
+            let leaving = self.leaving.get_or_insert_with(|| {
+                writable_when_empty(&*socket);
+                Leaving::start(LOOK_AGAIN.0)
+            });
+            while ready!(leaving.poll_look(cx)) == Look::Again {
+                if is_writable(&*socket) {
+                    break;
+                }
+            }
+        }
+        self.reset();
+        Poll::Ready(())
+    }
+
+    fn breaks_both(&self) -> bool {
+        S::RESETS
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !S::RESETS || self.ours != Ours::Ended {
+            return Poll::Ready(());
+        }
+        for _ in 0..DISCARDS_PER_TURN {
+            if self.read_over {
+                return Poll::Ready(());
+            }
+            match self.poll_read(buffer::READ_MAX, cx) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => {
+                    let leaving = self.leaving.get_or_insert_with(|| Leaving::start(PATIENCE));
+                    while ready!(leaving.poll_look(cx)) == Look::Again {}
+                    return Poll::Ready(());
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let read = &self.read;
+        if self.reading {
+            return Poll::Pending;
+        }
+        let socket = &self.socket;
         let lost = self.lost.get_or_insert_with(|| {
-            let read = read.clone();
+            let socket = socket.clone();
             #[expect(
                 clippy::await_holding_refcell_ref,
-                reason = "the future is dropped before the half is borrowed again: poll_read and reset drop it first"
+                reason = "the future is dropped before the socket is borrowed mutably: poll_read drops it first"
             )]
             async move {
-                let half = read.borrow();
-                match half.ready(Interest::ERROR).await {
-                    Ok(_) => match half.take_error() {
+                let socket = socket.borrow();
+                match socket.ready(Interest::ERROR).await {
+                    Ok(_) => match socket.take_error() {
                         Ok(Some(error)) | Err(error) => error,
                         Ok(None) => io::ErrorKind::ConnectionReset.into(),
                     },
@@ -149,23 +241,84 @@ impl<R: ReadHalf, W: WriteHalf> Io for SocketIo<R, W> {
             }
             .boxed_local()
         });
-        lost.poll_unpin(cx)
+        let error = ready!(lost.poll_unpin(cx));
+        self.lost = None;
+        Poll::Ready(error)
     }
 
     fn reset(&mut self) {
-        self.lost = None;
-        self.read.borrow().reset_on_close();
-        if let Some(half) = self.write.take() {
-            half.forget();
+        if self.ours == Ours::Open {
+            self.ours = Ours::Reset;
+            if S::RESETS {
+                // zero linger makes close send a reset; if it fails the socket is broken already
+                let _ = SockRef::from(&*self.socket.borrow()).set_linger(Some(Duration::ZERO));
+            }
+        }
+    }
+
+    fn forgive(&mut self) {
+        if self.ours == Ours::Open {
+            self.ours = Ours::Ended;
         }
     }
 }
 
-impl<R: ReadHalf, W: WriteHalf> Drop for SocketIo<R, W> {
+impl<S: StreamSocket> Drop for SocketIo<S> {
     fn drop(&mut self) {
+        self.lost = None;
         // E1: a component that is gone is no orderly end
-        if !self.ended {
-            self.reset();
+        self.reset();
+        if let Some(flags) = self.restore {
+            // nobody can be told, and nothing else depends on it
+            let _ = rustix::fs::fcntl_setfl(&*self.socket.borrow(), flags);
         }
     }
+}
+
+/// Waiting for the other side before the socket is closed.
+struct Leaving {
+    until: Instant,
+    look: Pin<Box<Sleep>>,
+    pause: Duration,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Look {
+    Again,
+    /// Patience is over.
+    NoMore,
+}
+
+impl Leaving {
+    fn start(pause: Duration) -> Self {
+        let now = Instant::now();
+        Self { until: now + PATIENCE, look: Box::pin(tokio::time::sleep_until(now)), pause }
+    }
+
+    /// Ready when it is time to look again.
+    fn poll_look(&mut self, cx: &mut Context<'_>) -> Poll<Look> {
+        ready!(self.look.as_mut().poll(cx));
+        let now = Instant::now();
+        if now >= self.until {
+            return Poll::Ready(Look::NoMore);
+        }
+        self.look.as_mut().reset((now + self.pause).min(self.until));
+        self.pause = (self.pause * 2).min(LOOK_AGAIN.1);
+        Poll::Ready(Look::Again)
+    }
+}
+
+/// Makes a socket count as writable only once all was sent, and all but a last packet was acknowledged. The exact length of
+/// the queue (`SIOCOUTQ`) cannot be asked without `unsafe`. What fails here shortens the wait.
+fn writable_when_empty(socket: &impl AsFd) {
+    let socket = SockRef::from(socket);
+    let _ = socket.set_send_buffer_size(1);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_notsent_lowat(1);
+}
+
+fn is_writable(socket: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(socket, PollFlags::OUT)];
+    // an error is an answer too: there is nothing to wait for
+    !matches!(rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
 }

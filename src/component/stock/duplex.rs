@@ -12,12 +12,19 @@
 //!
 //! An end of one direction leaves the other alone if [`HalfClose`] allows it; otherwise the component closes: what it holds
 //! is still delivered, the outlet ends unclean unless it had ended already, and a producer that has more to send is
-//! aborted. An abort always takes both directions: a two-way component that is dead on one side is dead.
+//! aborted. An unclean end closes as well where the other side could not tell it otherwise
+//! ([`breaks_both`](Duplex::breaks_both)). An abort always takes both directions: a two-way component that is dead on one side is dead.
+//!
+//! # Without holders
+//!
+//! A component that nobody holds and that is attached in neither direction is gone. One that is used in a single direction
+//! ends with it: an inlet that nobody can attach to any more is ended, cleanly if nothing ever came, once the outlet is over.
 
 use super::{Budget, Done, Holder, Outcome, PartResult, Pull, type_name};
 use crate::component::control::Envelope;
 use crate::component::drive;
 use crate::component::link::Waiting;
+use crate::component::port::AnyPort;
 use crate::component::{AddrExt, Inlet, InletEvent, Outlet, OutletEvent, PairRef};
 use crate::proto::link::{Cause, Count, Credit, Payload, Reason, Window};
 use crate::wire;
@@ -115,8 +122,15 @@ pub trait Duplex: Unpin + 'static {
         Poll::Ready(Ok(()))
     }
 
-    /// The loss of the other side, noticed while nothing can be read for want of credit (rule A4). An orderly end is not
-    /// a loss.
+    /// Both directions are over: the last wait before the part is [`closed`](Self::closed), such as for the other side to
+    /// take what was written. An abort ends it.
+    fn poll_close(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+
+    /// The loss of the other side, noticed while nothing can be read, for want of credit or because reading is over (rule
+    /// A4), and while the last pull waits. An orderly end is not a loss.
     fn poll_lost(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Reason> {
         let _ = cx;
         Poll::Pending
@@ -134,6 +148,11 @@ pub trait Duplex: Unpin + 'static {
     fn poll_failed(&mut self, chain: &Outlet<Self::Item>, cx: &mut std::task::Context<'_>) -> Poll<Reason> {
         let _ = (chain, cx);
         Poll::Pending
+    }
+
+    /// True if an unclean end of our sending cannot be told without closing the other direction too, as with TCP's reset.
+    fn breaks_both(&self) -> bool {
+        false
     }
 
     /// Which directions there are. Asked once, at the start.
@@ -191,6 +210,9 @@ pub trait Duplex: Unpin + 'static {
             stage: Stage::Idle,
             write: if directions == Directions::ReadOnly { Write::Ended { clean: true } } else { Write::Open },
             draining: false,
+            fed: false,
+            unread: false,
+            forlorn: false,
         };
         (actor.start().pair(), done)
     }
@@ -207,6 +229,12 @@ pub struct DuplexActor<D: Duplex> {
     write: Write,
     /// The supervisor wants no more to be read.
     draining: bool,
+    /// An item has come.
+    fed: bool,
+    /// Reading is over, and nobody was ever attached who would have to be told.
+    unread: bool,
+    /// Nobody holds the actor any more, and what was in its mailbox then is being handled.
+    forlorn: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,6 +279,7 @@ impl<D: Duplex> DuplexActor<D> {
         match event {
             InletEvent::Item(item) => {
                 self.stage.wanted();
+                self.fed = true;
                 if let Err(reason) = part.consume(item) {
                     self.input.abort(reason);
                 }
@@ -326,8 +355,12 @@ impl<D: Duplex> DuplexActor<D> {
             return Ok(Next::Wait);
         }
         self.apply_policy()?;
-        Ok(match self.finished() {
-            Some(clean) => Next::Over { clean },
+        let Some(part) = self.part.get() else { return Ok(Next::Wait) };
+        Ok(match finished(&self.output, self.unread, self.write) {
+            Some(clean) => match part.poll_close(cx) {
+                Poll::Ready(()) => Next::Over { clean },
+                Poll::Pending => Next::Wait,
+            },
             None if more => Next::Again,
             None => Next::Wait,
         })
@@ -374,12 +407,9 @@ impl<D: Duplex> DuplexActor<D> {
     fn read(&mut self, cx: &mut std::task::Context<'_>) -> PartResult<bool> {
         let mut budget = Budget::for_a_turn();
         while !budget.is_spent() {
-            if self.output.is_closed() {
-                return Ok(false);
-            }
             let Some(part) = self.part.get() else { return Ok(false) };
             let credit = self.output.credit();
-            if credit.is_exhausted() {
+            if self.output.is_closed() || credit.is_exhausted() {
                 if self.output.is_open()
                     && self.output.is_ready()
                     && let Poll::Ready(clean) = part.poll_end(cx)
@@ -387,17 +417,13 @@ impl<D: Duplex> DuplexActor<D> {
                     self.output.end(clean);
                     return Ok(false);
                 }
-                if let Poll::Ready(reason) = part.poll_lost(cx) {
-                    // A4
-                    return Err(reason);
-                }
                 self.output.waiting(Waiting::ForCredit);
-                return Ok(false);
+                return self.watch(cx);
             }
             match part.poll_pull(credit, cx) {
                 Poll::Pending => {
                     self.output.waiting(Waiting::ForData);
-                    return Ok(false);
+                    return self.watch(cx);
                 }
                 Poll::Ready(pulled) => match pulled? {
                     Pull::Item(item) => {
@@ -413,12 +439,27 @@ impl<D: Duplex> DuplexActor<D> {
         Ok(true)
     }
 
+    /// A4: whether the other side was lost while nothing is read. Always `false`: there is nothing to go on with.
+    fn watch(&mut self, cx: &mut std::task::Context<'_>) -> PartResult<bool> {
+        let over = self.output.is_closed() && matches!(self.write, Write::Ended { .. });
+        match self.part.get() {
+            Some(part) if !over => match part.poll_lost(cx) {
+                Poll::Ready(reason) => Err(reason),
+                Poll::Pending => Ok(false),
+            },
+            _ => Ok(false),
+        }
+    }
+
     /// The end of one direction where it may not end alone.
     fn apply_policy(&mut self) -> PartResult {
         let Some(part) = self.part.peek() else { return Ok(()) };
         let policy = part.half_close();
-        if matches!(self.write, Write::Ended { .. }) && !policy.output && !self.input.is_absent() {
-            self.output.end(false);
+        if let Write::Ended { clean } = self.write
+            && !self.input.is_absent()
+            && (!policy.output || !clean && part.breaks_both())
+        {
+            self.end_reading();
         }
         let read_over = self.output.is_closed() && !self.draining;
         if read_over && !policy.input && self.write == Write::Open {
@@ -426,18 +467,54 @@ impl<D: Duplex> DuplexActor<D> {
                 // what was accepted is delivered first
                 return Ok(());
             }
+            if !self.input.is_attached() {
+                self.end_unfed();
+                return Ok(());
+            }
             return Err(Reason::Requested("the other side has ended, and half-close is off".into()));
         }
         Ok(())
     }
 
-    /// Whether both directions are over, and clean.
-    fn finished(&self) -> Option<bool> {
-        let read = if self.output.is_absent() { Some(true) } else { self.output.ended() };
-        match (self.write, read) {
-            (Write::Ended { clean: written }, Some(read)) => Some(written && read),
-            _ => None,
+    /// The other side is not read to its end.
+    fn end_reading(&mut self) {
+        self.unread |= !self.output.is_attached() && !self.output.is_closed();
+        self.output.end(false);
+    }
+
+    /// Ends the direction of an inlet that nobody is attached to. What was never used is ended cleanly.
+    fn end_unfed(&mut self) {
+        self.write = Write::Ending { clean: !self.fed };
+    }
+
+    /// Nobody holds the actor, so nobody can attach to it any more. What it should do about it.
+    fn forsaken(&mut self) -> Next {
+        if self.output.is_attached() && !self.output.is_closed() || self.input.is_attached() {
+            return Next::Wait;
         }
+        match self.write {
+            // read to its end, and never written: the other side is told that nothing comes
+            Write::Open if self.output.is_closed() => {
+                self.end_unfed();
+                Next::Again
+            }
+            Write::Ending { .. } => Next::Wait,
+            Write::Ended { .. } if !self.output.is_closed() => {
+                self.unread = true;
+                Next::Again
+            }
+            Write::Ended { .. } => Next::Wait,
+            Write::Open => Next::Abandoned,
+        }
+    }
+}
+
+/// Whether both directions are over, and clean.
+fn finished<T: Payload>(output: &Outlet<T>, unread: bool, write: Write) -> Option<bool> {
+    let read = if output.is_absent() || unread { Some(true) } else { output.ended() };
+    match (write, read) {
+        (Write::Ended { clean: written }, Some(read)) => Some(written && read),
+        _ => None,
     }
 }
 
@@ -452,10 +529,14 @@ impl Stage {
 enum Next {
     Wait,
     Again,
-    Over { clean: bool },
+    Over {
+        clean: bool,
+    },
+    /// Nobody can want anything of it any more.
+    Abandoned,
 }
 
-/// The driver. It lives as long as the actor, and keeps it alive.
+/// The driver. It lives as long as the actor, and keeps it alive until nobody can want anything of it any more.
 struct Drive;
 
 impl<D: Duplex> ActorFuture<DuplexActor<D>> for Drive {
@@ -474,9 +555,24 @@ impl<D: Duplex> ActorFuture<DuplexActor<D>> for Drive {
                 Next::Wait
             }
         });
+        let next = match next {
+            Some(Next::Wait) if ctx.connected() => {
+                act.forlorn = false;
+                next
+            }
+            // once more round, for what came into the mailbox before the last holder went
+            Some(Next::Wait) if !std::mem::replace(&mut act.forlorn, true) => Some(Next::Again),
+            Some(Next::Wait) => Some(act.forsaken()),
+            next => next,
+        };
         match next {
             Some(Next::Over { clean }) => {
                 act.over(Outcome::Ended { clean });
+                ctx.stop();
+                return Poll::Ready(());
+            }
+            Some(Next::Abandoned) => {
+                // dropped, it tells whom it must
                 ctx.stop();
                 return Poll::Ready(());
             }
