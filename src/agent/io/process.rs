@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::future::Future;
 use std::io;
 use std::process::ExitStatus;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::process::Child;
 
 /// A child process that is read, written or both. Dropped, it is killed.
@@ -14,29 +14,27 @@ pub(crate) struct ChildIo {
     pipes: FdPair,
     child: Child,
     status: Option<ExitStatus>,
+    /// Its output is read, and tells its end.
+    read: bool,
 }
 
 impl ChildIo {
     /// Takes the standard streams of a child that was spawned with pipes and `kill_on_drop`.
     pub(crate) fn new(mut child: Child) -> io::Result<Self> {
         let stdout = child.stdout.take().map(|pipe| pipe.into_owned_fd()).transpose()?;
+        let read = stdout.is_some();
         let stdin = child.stdin.take().map(|pipe| pipe.into_owned_fd()).transpose()?;
-        Ok(Self { pipes: FdPair::new(stdout, stdin)?, child, status: None })
+        Ok(Self { pipes: FdPair::new(stdout, stdin)?, child, status: None, read })
     }
 
-    fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ExitStatus>> {
         if let Some(status) = self.status {
-            return Poll::Ready(status.success());
+            return Poll::Ready(Ok(status));
         }
         // `wait` keeps no state of its own between polls: the child does
-        let polled = std::pin::pin!(self.child.wait()).poll(cx);
-        polled.map(|status| match status {
-            Ok(status) => {
-                self.status = Some(status);
-                status.success()
-            }
-            Err(_) => false,
-        })
+        let status = ready!(std::pin::pin!(self.child.wait()).poll(cx))?;
+        self.status = Some(status);
+        Poll::Ready(Ok(status))
     }
 }
 
@@ -47,7 +45,7 @@ impl Io for ChildIo {
 
     fn poll_read_clean(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         // E1: a program that failed has not given complete data
-        self.poll_exit(cx)
+        self.poll_exit(cx).map(|status| status.is_ok_and(|status| status.success()))
     }
 
     fn poll_write(&mut self, queue: &mut WriteQueue, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -55,7 +53,16 @@ impl Io for ChildIo {
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pipes.poll_end(cx)
+        ready!(self.pipes.poll_end(cx))?;
+        if self.read {
+            return Poll::Ready(Ok(()));
+        }
+        // E2: what a program was given is delivered when it has done its work; dropped before, it would be killed
+        let status = ready!(self.poll_exit(cx))?;
+        match status.success() {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Ready(Err(io::Error::other(status.to_string()))),
+        }
     }
 
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
