@@ -336,10 +336,16 @@ impl<D: Duplex> DuplexActor<D> {
     /// Pulls while there is credit, for a bounded number of items. True if it should go on soon.
     fn read(&mut self, cx: &mut std::task::Context<'_>) -> PartResult<bool> {
         for _ in 0..ITEMS_PER_TURN {
+            let Some(part) = self.part.get() else { return Ok(false) };
             if self.output.is_closed() {
+                // A4: also where nothing is read, or nothing any more
+                if !matches!(self.write, Write::Ended { .. })
+                    && let Poll::Ready(reason) = part.poll_lost(cx)
+                {
+                    return Err(reason);
+                }
                 return Ok(false);
             }
-            let Some(part) = self.part.get() else { return Ok(false) };
             let credit = self.output.credit();
             if credit.is_exhausted() {
                 if let Poll::Ready(reason) = part.poll_lost(cx) {
@@ -374,7 +380,7 @@ impl<D: Duplex> DuplexActor<D> {
         if matches!(self.write, Write::Ended { .. }) && !policy.output && !self.input.is_absent() {
             self.output.end(false);
         }
-        let read_over = self.output.is_closed() && !self.draining;
+        let read_over = self.output.is_closed() && !self.output.is_absent() && !self.draining;
         if read_over && !policy.input && self.write == Write::Open {
             if self.input.is_open() && !self.input.held().is_zero() {
                 // what was accepted is delivered first
