@@ -1,7 +1,7 @@
 //! Runs the real `vio`, with a deadline, and knows what its lines mean.
 #![expect(dead_code, reason = "each test file uses some of it")]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
