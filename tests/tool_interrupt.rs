@@ -3,9 +3,10 @@
 
 use rustix::process::Signal;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 #[path = "support/tool.rs"]
 mod tool;
@@ -81,13 +82,24 @@ fn a_listener_drains_its_connections_and_accepts_no_more() {
     let to = format!("tcp:{}", right.local_addr().expect("bound"));
     let server = Server::start(dir.path(), &["relay", "tcp-listen:127.0.0.1:0", &to, "--drain", "100s"]);
     let at = server.tcp();
-    let mut left = std::net::TcpStream::connect(at).expect("connected");
+    let mut left = TcpStream::connect(at).expect("connected");
     let (mut conn, _) = right.accept().expect("accepted");
     left.write_all(b"before").expect("sent");
     conn.read_exact(&mut [0; 6]).expect("relayed");
     let (code, lines) = server.interrupt();
     assert_eq!(code, 6, "{lines:?}");
-    std::net::TcpStream::connect(at).expect_err("closed");
+    TcpStream::connect(at).expect_err("closed");
+}
+
+/// Writes until nothing has been taken for a while.
+fn fill(conn: &TcpStream) {
+    conn.set_write_timeout(Some(Duration::from_millis(300))).expect("set");
+    let (mut to, block) = (conn, [0; 65_536]);
+    let mut written = 0usize;
+    while let Ok(n) = to.write(&block) {
+        written += n;
+        assert!(written < 1 << 30, "it takes everything");
+    }
 }
 
 #[test]
@@ -96,23 +108,10 @@ fn a_listener_aborts_at_the_second_interrupt() {
     let right = TcpListener::bind("127.0.0.1:0").expect("bound");
     let to = format!("tcp:{}", right.local_addr().expect("bound"));
     let mut server = Server::start(dir.path(), &["relay", "tcp-listen:127.0.0.1:0", &to, "--drain", "100s"]);
-    let mut left = std::net::TcpStream::connect(server.tcp()).expect("connected");
+    let left = TcpStream::connect(server.tcp()).expect("connected");
     let (_conn, _) = right.accept().expect("accepted");
     // more than all buffers take: it cannot be drained while nobody reads
-    left.set_nonblocking(true).expect("set");
-    let block = [0; 65_536];
-    let deadline = std::time::Instant::now() + tool::DEADLINE;
-    let mut full = 0;
-    while full < 200 {
-        assert!(std::time::Instant::now() < deadline, "it takes everything");
-        match left.write(&block) {
-            Ok(_) => full = 0,
-            Err(_) => {
-                full += 1;
-                std::thread::sleep(std::time::Duration::from_millis(1));
-            }
-        }
-    }
+    fill(&left);
     kill(&server.child, Signal::INT);
     kill(&server.child, Signal::TERM);
     let (code, lines) = server.ended();
