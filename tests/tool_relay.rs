@@ -264,3 +264,19 @@ fn a_relay_of_standard_streams_reports_both_ways() {
     assert_eq!(json["sha256_forward"], "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
     assert_eq!(json["sha256_backward"], "3733cd977ff8eb18b987357e22ced99f46097f31ecb239e878ae63760e83e4d5");
 }
+
+#[test]
+fn an_inherited_socket_is_two_way() {
+    let dir = folder();
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    let mut command = vio(dir.path(), &["relay", "fd:0", "exec:rev", "--quiet"]);
+    let child = command.stdin(std::os::fd::OwnedFd::from(theirs)).spawn().expect("started");
+    // the command holds the other end open
+    drop(command);
+    let mut conn = ours;
+    conn.write_all(b"abc\n").expect("sent");
+    conn.shutdown(Shutdown::Write).expect("ended");
+    let mut answer = String::new();
+    conn.read_to_string(&mut answer).expect("an answer");
+    assert_eq!((&*answer, wait(child).code), ("cba\n", 0));
+}

@@ -1,17 +1,5 @@
-//! The end of a run: one line for people, or one JSON object whose fields stay.
-//!
-//! | field | type | meaning |
-//! |---|---|---|
-//! | `from`, `to` | string | the addresses, left and right of a relay, as they read back |
-//! | `bytes_forward` | number | delivered from `from` to `to` |
-//! | `bytes_backward` | number or null | delivered the other way; null for a copy |
-//! | `seconds` | number | how long it took, with the opening |
-//! | `rate` | number | bytes a second, both ways together |
-//! | `sha256_forward`, `sha256_backward` | string or null | of what was delivered; null without `--hash`, or if not all was delivered, or with many connections |
-//! | `connections`, `failed` | number or null | served and failed; null unless the left side of a relay listens |
-//! | `outcome` | string | `delivered`, `open-failed`, `source-failed`, `destination-failed`, `drained`, `aborted`, `failed` |
-//! | `cause` | string or null | the error line |
-//! | `exit_code` | number | the exit code of the process |
+//! The end of a run: one line for people, or one JSON object whose fields stay. docs/tool.md tells what each means, and a
+//! test here compares.
 
 use super::exit::Exit;
 use super::progress::rate;
@@ -130,21 +118,11 @@ mod tests {
     fn the_fields_of_the_object_stay() {
         let value: serde_json::Value = serde_json::from_str(&report().json()).expect("JSON");
         let fields: Vec<_> = value.as_object().expect("an object").keys().map(String::as_str).collect();
-        let known = [
-            "bytes_backward",
-            "bytes_forward",
-            "cause",
-            "connections",
-            "exit_code",
-            "failed",
-            "from",
-            "outcome",
-            "rate",
-            "seconds",
-            "sha256_backward",
-            "sha256_forward",
-            "to",
-        ];
+        // each row of the table begins with the names of its fields
+        let table = include_str!("../../docs/tool.md").lines().filter(|line| line.starts_with("| `"));
+        let cells = table.filter_map(|line| line.split('|').nth(1));
+        let mut known: Vec<_> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+        known.sort_unstable();
         assert_eq!(fields, known);
         assert_eq!((&value["rate"], &value["outcome"]), (&json!(4_096), &json!("delivered")));
     }
