@@ -70,7 +70,7 @@ impl Supervisor {
             .clone()
     }
 
-    /// What [`join`](crate::component::join) takes so that this supervisor is told of the link, without being waited for.
+    /// What [`join`](fn@crate::component::join) takes so that this supervisor is told of the link, without being waited for.
     pub fn observer(&self) -> Arc<dyn Observer> {
         Arc::new(Notes(self.addr.downgrade()))
     }
