@@ -23,7 +23,7 @@ use actix_rt::Arbiter;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 
 /// What all connections share, on whatever arbiter they are.
@@ -52,6 +52,9 @@ enum Happening {
     /// All were aborted, and some are still there.
     Late,
 }
+
+/// How long a connection whose components are gone may take to be counted, before the supervisor is asked again.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// Serves until it is stopped.
 pub(super) async fn serve(job: &Job, inherited: Inherited, console: Arc<Console>) -> Ran {
@@ -95,12 +98,7 @@ pub(super) async fn serve(job: &Job, inherited: Inherited, console: Arc<Console>
                 let (shop, listening, tell, drain) = (shop.clone(), listening.clone(), tell.clone(), job.common.drain);
                 actix_rt::spawn(async move {
                     listening.stop().await;
-                    let report = shop.supervisor.shutdown(drain).await;
-                    if !report.aborted.is_empty() {
-                        shop.aborted.store(true, Ordering::Relaxed);
-                    }
-                    let all_closed = tokio::time::timeout(LATE, shop.all_closed()).await;
-                    let happening = if all_closed.is_ok() { Happening::Over } else { Happening::Late };
+                    let happening = shop.drain(drain).await;
                     let _ = tell.send(happening).await;
                 });
             }
@@ -167,6 +165,23 @@ impl Shop {
             let live: u64 = open.values().filter_map(|links| links[at].as_deref()).map(delivered).sum();
             self.bytes[at].load(Ordering::Relaxed) + live
         })
+    }
+
+    /// Drains all connections, those too that were accepted before the stop and whose chains are joined behind it.
+    async fn drain(&self, drain: Duration) -> Happening {
+        let deadline = Instant::now() + drain;
+        loop {
+            let report = self.supervisor.shutdown(deadline.saturating_duration_since(Instant::now())).await;
+            if !report.aborted.is_empty() {
+                self.aborted.store(true, Ordering::Relaxed);
+            }
+            if tokio::time::timeout(SETTLE, self.all_closed()).await.is_ok() {
+                return Happening::Over;
+            }
+            if Instant::now() > deadline + LATE {
+                return Happening::Late;
+            }
+        }
     }
 
     async fn all_closed(&self) {
