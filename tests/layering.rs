@@ -43,6 +43,9 @@ const NOT_IN_PROTO: &[&str] = &[
     "SystemTime",
 ];
 
+/// What `proto` may name all the same: it asks nothing of a thread but whether a test is failing.
+const ALLOWED_IN_PROTO: &[&str] = &["std::thread::panicking"];
+
 /// Something that a file must not say.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
@@ -82,7 +85,7 @@ fn check(file: &str, text: &str, macros: &[Macro]) -> Vec<Finding> {
             }
         }
         let forbidden = NOT_IN_PROTO.iter().find(|name| path == **name || path.starts_with(&format!("{name}::")));
-        if let Some(name) = forbidden.filter(|_| folder == "proto") {
+        if let Some(name) = forbidden.filter(|_| folder == "proto" && !ALLOWED_IN_PROTO.contains(&&*path)) {
             found.push(finding(line, format!("proto must not mention {name}")));
         }
     }

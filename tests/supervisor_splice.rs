@@ -2,15 +2,13 @@
 
 mod support;
 
-use actix::prelude::*;
 use bytes::{Bytes, BytesMut};
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
-use support::{nothing_left, serial, within};
-use versile_io::component::census::census;
+use support::{run, within};
 use versile_io::component::stock::{Filter, Outbox, PartResult, Pull, Sink, Source};
 use versile_io::component::{InletRef, OutletRef};
 use versile_io::proto::link::{Credit, LinkId, Reason};
@@ -136,10 +134,8 @@ fn framed(name: &str, size: usize) -> (InletRef<Bytes>, OutletRef<Bytes>) {
 
 #[test]
 fn random_splices_under_load_lose_nothing() {
-    let _serial = serial();
     let splices: usize = std::env::var("VERSILE_SPLICES").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
-    System::new().block_on(async move {
-        let before = census();
+    run(async move {
         let supervisor = Supervisor::start();
         let mut random = fastrand::Rng::with_seed(7);
         let (source, stop) = Numbered::new(random.u64(..));
@@ -207,15 +203,12 @@ fn random_splices_under_load_lose_nothing() {
         pauses.sort();
         println!("{done} splices of {splices}, median pause {:?}", pauses[pauses.len() / 2]);
         assert!(done > splices / 2, "only {done} splices");
-        drop(supervisor);
-        nothing_left(before).await;
     });
 }
 
 #[test]
 fn a_component_that_cannot_give_what_it_holds_stays() {
-    let _serial = serial();
-    System::new().block_on(async {
+    run(async {
         let supervisor = Supervisor::start();
         let (source, stop) = Numbered::new(1);
         let (out, source) = source.start();
@@ -243,8 +236,7 @@ fn a_component_that_cannot_give_what_it_holds_stays() {
 
 #[test]
 fn a_new_component_that_is_attached_already_is_refused_and_the_chain_goes_on() {
-    let _serial = serial();
-    System::new().block_on(async {
+    run(async {
         let supervisor = Supervisor::start();
         let (source, stop) = Numbered::new(1);
         let (out, source) = source.start();

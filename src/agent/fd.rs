@@ -21,6 +21,15 @@ use std::time::Duration;
 /// The operating system's.
 pub fn from_fd(fd: OwnedFd, settings: StreamSettings) -> io::Result<Stream> {
     let peer = Peer::Fd(fd.as_raw_fd());
+    from_fd_as(fd, peer, settings)
+}
+
+/// The same, with the name that its owner knows it by: a copy has a number that nobody has heard of.
+///
+/// # Errors
+///
+/// The operating system's.
+pub fn from_fd_as(fd: OwnedFd, peer: Peer, settings: StreamSettings) -> io::Result<Stream> {
     let (read, write) = match settings.directions {
         Directions::Both => (true, true),
         Directions::ReadOnly => (true, false),
@@ -55,8 +64,8 @@ pub fn stdio(settings: StreamSettings) -> io::Result<Stream> {
     let stdout = || rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from);
     let stream = match settings.directions {
         Directions::Both => from_pair(stdin()?, stdout()?, settings)?,
-        Directions::ReadOnly => from_fd(stdin()?, settings)?,
-        Directions::WriteOnly => from_fd(stdout()?, settings)?,
+        Directions::ReadOnly => from_fd_as(stdin()?, Peer::Fd(0), settings)?,
+        Directions::WriteOnly => from_fd_as(stdout()?, Peer::Fd(1), settings)?,
     };
     Ok(stream.named("stdio"))
 }

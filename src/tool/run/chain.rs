@@ -1,0 +1,138 @@
+//! One chain of the tool: two streams, joined one way or both, with a hash in each direction if one is wanted.
+//!
+//! ```text
+//!   left ──▶ (hash) ──▶ right        the link into the last component of a direction is what progress counts
+//!   left ◀── (hash) ◀── right
+//! ```
+
+use crate::agent::stream::Stream;
+use crate::component::link::Link;
+use crate::component::stock::{Done, Duplex, Filter, Outcome};
+use crate::component::{InletRef, OutletRef, PairRef, join};
+use crate::proto::link::LinkId;
+use crate::supervisor::{AttachFailure, Supervisor};
+use crate::tool::hash::Hash;
+use crate::tool::plan::End;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// The two directions: from left to right, and back.
+pub(super) const FORWARD: usize = 0;
+/// See [`FORWARD`].
+pub(super) const BACKWARD: usize = 1;
+
+/// A chain that is not joined yet.
+pub(super) struct Loose {
+    pairs: [PairRef<Bytes>; 2],
+    /// For each direction that is used, its hash.
+    hashes: [Option<(InletRef<Bytes>, OutletRef<Bytes>)>; 2],
+    both: bool,
+    /// The right side connects, and should have its consumer first.
+    right_first: bool,
+    running: Running,
+}
+
+/// What comes back when a chain is over.
+pub(super) struct Running {
+    streams: [Done<Stream>; 2],
+    hashes: [Option<Done<Hash>>; 2],
+}
+
+/// A chain that is over.
+pub(super) struct Ended {
+    /// Each side's stream, unless its actor is gone without a word, and how it went.
+    pub(super) sides: [(Option<Stream>, Outcome); 2],
+    /// The hash of each direction.
+    pub(super) hashes: [Option<String>; 2],
+}
+
+impl Loose {
+    /// Starts the components of a chain on the current arbiter.
+    pub(super) fn start(ends: [&End; 2], streams: [Stream; 2], both: bool, hash: bool) -> Self {
+        let (names, windows) = (ends.map(|end| end.role().name()), ends.map(End::window));
+        let [left, right] = streams;
+        let ((left, left_done), (right, right_done)) = (left.start(), right.start());
+        let mut hashes = [None, None];
+        let mut hashes_done = [None, None];
+        for direction in [FORWARD, BACKWARD].into_iter().filter(|at| hash && (both || *at == FORWARD)) {
+            let (source, sink) = if direction == FORWARD { (0, 1) } else { (1, 0) };
+            let name = format!("hash {} to {}", names[source], names[sink]);
+            let (inlet, outlet, done) = Hash::new(name, windows[sink]).start();
+            hashes[direction] = Some((inlet, outlet));
+            hashes_done[direction] = Some(done);
+        }
+        let running = Running { streams: [left_done, right_done], hashes: hashes_done };
+        let right_first = ends[1].connects();
+        Self { pairs: [left, right], hashes, both, right_first, running }
+    }
+
+    /// Joins it through the supervisor, which is told and not asked.
+    pub(super) fn join(self, supervisor: &Supervisor) -> ([Option<Arc<Link>>; 2], Running) {
+        let mut last = [None, None];
+        for (direction, outlet, inlet) in self.hops() {
+            let link = join(outlet, inlet, Some(supervisor.observer()));
+            // the hop into the last component comes first
+            last[direction].get_or_insert(link);
+        }
+        (last, self.running)
+    }
+
+    /// Attaches it through the supervisor. The links are those that were made, for a failure too.
+    pub(super) async fn attach(
+        self,
+        supervisor: &Supervisor,
+    ) -> ([Option<LinkId>; 2], Running, Result<(), AttachFailure>) {
+        let mut last = [None, None];
+        let result = self.attach_all(supervisor, &mut last).await;
+        (last, self.running, result)
+    }
+
+    async fn attach_all(&self, supervisor: &Supervisor, last: &mut [Option<LinkId>; 2]) -> Result<(), AttachFailure> {
+        if self.both && self.hashes.iter().all(Option::is_none) {
+            let (a, b) = if self.right_first { (1, 0) } else { (0, 1) };
+            let (there, back) = supervisor.attach_pair(&self.pairs[a], &self.pairs[b]).await?;
+            *last = if self.right_first { [Some(back), Some(there)] } else { [Some(there), Some(back)] };
+            return Ok(());
+        }
+        for (direction, outlet, inlet) in self.hops() {
+            let link = supervisor.attach(outlet, inlet).await?;
+            last[direction].get_or_insert(link);
+        }
+        Ok(())
+    }
+
+    /// What has to be joined, in this order: the way from the connecting side first, each way from its end backwards, so
+    /// that a question of the connecting side (`CanConnect`) finds the whole way.
+    fn hops(&self) -> Vec<(usize, &OutletRef<Bytes>, &InletRef<Bytes>)> {
+        let directions: &[usize] = match (self.both, self.right_first) {
+            (false, _) => &[FORWARD],
+            (true, false) => &[FORWARD, BACKWARD],
+            (true, true) => &[BACKWARD, FORWARD],
+        };
+        let mut hops = Vec::new();
+        for &direction in directions {
+            let (source, sink) = if direction == FORWARD { (0, 1) } else { (1, 0) };
+            let (from, to) = (&self.pairs[source].outlet, &self.pairs[sink].inlet);
+            match &self.hashes[direction] {
+                Some((inlet, outlet)) => hops.extend([(direction, outlet, to), (direction, from, inlet)]),
+                None => hops.push((direction, from, to)),
+            }
+        }
+        hops
+    }
+}
+
+impl Running {
+    /// Resolves when all components have stopped.
+    pub(super) async fn ended(self) -> Ended {
+        let [left, right] = self.streams;
+        let sides = [left.await, right.await];
+        let mut hashes = [None, None];
+        for (hash, done) in hashes.iter_mut().zip(self.hashes) {
+            if let Some(done) = done {
+                *hash = done.await.0.map(Hash::hex);
+            }
+        }
+        Ended { sides, hashes }
+    }
+}
