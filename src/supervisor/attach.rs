@@ -117,8 +117,9 @@ impl Supervisor {
         R: Send + 'static,
         F: Future<Output = Result<R, AttachFailure>> + 'static,
     {
+        let observer = self.observer();
         self.request(|reply| {
-            Transact(Box::new(move |observer| {
+            Transact(Box::new(move || {
                 Box::pin(async move {
                     // nobody may be waiting any more
                     let _ = reply.send(transaction(observer).await);
@@ -178,7 +179,7 @@ async fn answered(
     }
 }
 
-type Transaction = Box<dyn FnOnce(Arc<dyn Observer>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+type Transaction = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 /// A transaction for the supervisor's actor to own.
 pub(super) struct Transact(Transaction);
@@ -191,7 +192,6 @@ impl Handler<Transact> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, transact: Transact, ctx: &mut Context<Self>) {
-        let observer = self.observer(ctx);
-        ctx.spawn(wrap_future(transact.0(observer)));
+        ctx.spawn(wrap_future(transact.0()));
     }
 }

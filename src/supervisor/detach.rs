@@ -71,19 +71,19 @@ impl Handler<Detach> for SupervisorActor {
         };
         // the consumer must last until it has verified: the producer's hold on it ends when it stops
         let hold = inlet.hold();
-        let link = edge.link.clone();
+        let cell = edge.cell.clone();
         let stopped = outlet.detach(id);
         let closer = inlet.boxed();
         ctx.spawn(wrap_future(async move {
             let result = async {
-                let gone = |side| match link.cell().cause() {
+                let gone = |side| match cell.cause() {
                     Some(cause) => DetachFailure::Aborted(cause.clone()),
                     None => DetachFailure::Gone(side),
                 };
                 let at = match stopped.await {
                     Ok(Some(at)) => at,
                     Ok(None) => {
-                        return Err(match link.cell().cause() {
+                        return Err(match cell.cause() {
                             Some(cause) => DetachFailure::Aborted(cause.clone()),
                             None => DetachFailure::NotAttached(id),
                         });

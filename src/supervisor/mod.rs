@@ -30,7 +30,7 @@ pub use snapshot::{ComponentView, LinkView, Snapshot};
 pub use watch::{Events, RING};
 
 use crate::component::link::{Note, Observer};
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, System, WeakAddr};
+use actix::{Actor, Addr, Context, Handler, Message, System, WeakAddr};
 use event::Emit;
 use graph::Graph;
 use std::collections::HashMap;
@@ -43,12 +43,14 @@ use tokio::sync::oneshot;
 #[derive(Clone)]
 pub struct Supervisor {
     addr: Addr<SupervisorActor>,
+    /// One for all links: a component keeps each observer that it has met.
+    notes: Arc<dyn Observer>,
 }
 
 impl Supervisor {
     /// Starts a supervisor on the current arbiter.
     pub fn start() -> Self {
-        Self { addr: SupervisorActor::default().start() }
+        Self::of(SupervisorActor::default().start())
     }
 
     /// The default supervisor of the current actix system; started on its first arbiter when first asked for.
@@ -64,15 +66,20 @@ impl Supervisor {
         let system = System::current();
         defaults
             .entry(system.id())
-            .or_insert_with(|| Self {
-                addr: SupervisorActor::start_in_arbiter(system.arbiter(), |_| SupervisorActor::default()),
+            .or_insert_with(|| {
+                Self::of(SupervisorActor::start_in_arbiter(system.arbiter(), |_| SupervisorActor::default()))
             })
             .clone()
     }
 
+    fn of(addr: Addr<SupervisorActor>) -> Self {
+        let notes = Arc::new(Notes(addr.downgrade()));
+        Self { addr, notes }
+    }
+
     /// What [`join`](crate::component::join) takes so that this supervisor is told of the link, without being waited for.
     pub fn observer(&self) -> Arc<dyn Observer> {
-        Arc::new(Notes(self.addr.downgrade()))
+        self.notes.clone()
     }
 
     /// Sends a request with its reply inside: a caller that drops the future withdraws nothing.
@@ -100,6 +107,7 @@ pub struct SupervisorActor {
     watchers: watch::Watchers,
     teardowns: abort::Teardowns,
     shutdown: Option<shutdown::Shutdown>,
+    shutdowns: u64,
 }
 
 impl Actor for SupervisorActor {
@@ -131,18 +139,15 @@ impl Handler<Noted> for SupervisorActor {
             match change {
                 graph::Change::Event(event) => self.emit(event, ctx),
                 graph::Change::Aborted { link, cause } => self.tear_down(link, cause, ctx),
+                graph::Change::Joined(component) => self.drain_newcomer(component, ctx),
                 graph::Change::Gone { component, name } => {
-                    self.emit(Event::ComponentGone { component, name }, ctx);
+                    if let Some(name) = name {
+                        self.emit(Event::ComponentGone { component, name }, ctx);
+                    }
                     self.member_gone(component, ctx);
                 }
             }
         }
         self.check_shutdown();
-    }
-}
-
-impl SupervisorActor {
-    fn observer(&self, ctx: &mut Context<Self>) -> Arc<dyn Observer> {
-        Arc::new(Notes(ctx.address().downgrade()))
     }
 }

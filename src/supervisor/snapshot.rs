@@ -4,7 +4,7 @@
 
 use super::{Supervisor, SupervisorActor};
 use crate::component::ComponentId;
-use crate::component::link::Waiting;
+use crate::component::link::{Times, Waiting};
 use crate::proto::link::{Limit, LinkId, LinkState};
 use actix::{Context, Handler, Message};
 use std::fmt::{self, Write as _};
@@ -93,9 +93,11 @@ impl Handler<Take> for SupervisorActor {
             two_way: node.info.is_two_way(),
         });
         let links = self.graph.edges().map(|edge| {
-            let (cell, times) = (edge.link.cell(), edge.link.times());
+            let cell = &edge.cell;
+            let link = edge.link();
+            let times = link.as_ref().map(|link| link.times());
             LinkView {
-                id: edge.link.id(),
+                id: cell.id(),
                 producer: edge.producer,
                 consumer: edge.consumer,
                 outlet: cell.outlet_state(),
@@ -106,9 +108,9 @@ impl Handler<Take> for SupervisorActor {
                 limit: cell.limit(),
                 queued: cell.in_flight(),
                 held: cell.held(),
-                waiting: times.waiting(),
-                starved: times.starved(),
-                blocked: times.blocked(),
+                waiting: times.map_or(Waiting::No, Times::waiting),
+                starved: times.map_or(Duration::ZERO, Times::starved),
+                blocked: times.map_or(Duration::ZERO, Times::blocked),
                 stale: cell.stale(),
             }
         });

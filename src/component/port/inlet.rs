@@ -233,6 +233,7 @@ impl<T: Payload> Inlet<T> {
         attach.handled = true;
         let owner = self.owner.as_ref()?;
         let link = &attach.link;
+        owner.joins(link);
         link.note(|| {
             let component = handle_of(&owner.info, owner.home.boxed_manage());
             Note::Attached { link: link.clone(), component, inlet: handle() }
@@ -370,9 +371,6 @@ impl<T: Payload> Drop for Inlet<T> {
             && !self.core.is_over()
         {
             self.abort_with(&owner.drop_cause());
-        }
-        if let Some(link) = &self.link {
-            link.note(|| Note::Gone { link: link.id(), side: Side::Consumer });
         }
     }
 }

@@ -14,13 +14,13 @@ pub use outlet::{Asker, Outlet};
 use super::census::Counted;
 use super::control::Envelope;
 use super::identity::ComponentInfo;
-use super::link::Link;
+use super::link::{Link, Note, Observer};
 use super::message::ManageHandle;
 use crate::proto::link::{Cause, Reason};
 use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What the ports of one component share. Held by the ports alone, so it is gone when they are.
 pub struct Owner {
@@ -32,6 +32,8 @@ pub struct Owner {
     in_turn: AtomicBool,
     /// The end of the turn has been asked for.
     turn_end_asked: AtomicBool,
+    /// Those who are told when the component is gone.
+    observers: Mutex<Vec<Arc<dyn Observer>>>,
     _counted: Counted,
 }
 
@@ -43,6 +45,7 @@ impl Owner {
             broken: OnceLock::new(),
             in_turn: AtomicBool::new(false),
             turn_end_asked: AtomicBool::new(false),
+            observers: Mutex::default(),
             _counted: Counted::component(),
         })
     }
@@ -80,6 +83,15 @@ impl Owner {
         self.turn_end_asked.store(false, Relaxed);
     }
 
+    /// A port joins this link: its observer is told when the component is gone.
+    fn joins(&self, link: &Link) {
+        let Some(observer) = link.observer() else { return };
+        let mut observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !observers.iter().any(|known| Arc::ptr_eq(known, observer)) {
+            observers.push(observer.clone());
+        }
+    }
+
     /// The cause for a port that is dropped: the component's own if it was told one.
     fn drop_cause(&self) -> Arc<Cause> {
         if let Some(cause) = self.info.cause() {
@@ -92,6 +104,15 @@ impl Owner {
         let cause = self.info.blame(reason);
         self.info.set_cause(&cause);
         self.info.cause().cloned().unwrap_or(cause)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let observers = self.observers.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for observer in observers.drain(..) {
+            observer.note(Note::Gone { component: self.info.id() });
+        }
     }
 }
 
