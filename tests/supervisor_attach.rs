@@ -1,7 +1,5 @@
 //! Attach is a transaction: it completes, or leaves both components as they were, or ends the link with the cause.
 
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "shared by several tests")]
 mod support;
 #[path = "support/supervisor.rs"]
 #[expect(dead_code, reason = "shared by several tests")]
@@ -235,8 +233,8 @@ impl Eager {
         (Self { input: Inlet::default(), output: Outlet::default(), got: Some(tx) }.start(), rx)
     }
     fn on_input(&mut self, event: InletEvent<Bytes>, _: &mut Context<Self>) {
-        if let (InletEvent::Item(_), Some(got)) = (event, self.got.take()) {
-            let _ = got.send(());
+        if matches!(event, InletEvent::Item(_)) {
+            let _ = self.got.take().map(|got| got.send(()));
         }
     }
     fn on_output(&mut self, event: OutletEvent, _: &mut Context<Self>) {
@@ -257,7 +255,7 @@ fn a_pair_whose_second_consumer_refuses_is_not_joined_and_no_data_moved() {
         let failure = supervisor.attach_pair(&a.0.pair(), &b.0.pair()).await.expect_err("taken");
         assert!(refused(&failure, Side::Consumer), "{failure}");
         let mut b_got = b.1;
-        assert!(b_got.try_recv().is_err(), "data moved");
+        assert_eq!(b_got.try_recv(), Err(oneshot::error::TryRecvError::Empty), "no data, and it lives");
 
         supervisor.detach(taken).await.expect("detached");
         supervisor.attach_pair(&a.0.pair(), &b.0.pair()).await.expect("as they were");

@@ -15,6 +15,8 @@ use tokio::sync::oneshot;
 /// A strong way to an inlet.
 pub(crate) trait DownTx<T>: Send + Sync {
     fn send(&self, msg: InletMsg<T>);
+    /// True while its actor takes messages.
+    fn is_alive(&self) -> bool;
     fn boxed(&self) -> Box<dyn DownTx<T>>;
 }
 
@@ -41,6 +43,10 @@ where
 {
     fn send(&self, msg: InletMsg<T>) {
         self.0.do_send(ToInlet::<T, P>(msg));
+    }
+
+    fn is_alive(&self) -> bool {
+        self.0.connected()
     }
 
     fn boxed(&self) -> Box<dyn DownTx<T>> {

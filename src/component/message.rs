@@ -40,6 +40,8 @@ pub(crate) enum InletMsg<T> {
     Control(LinkId, Envelope),
     /// Join this inlet to a link.
     Attach(Box<AttachInlet<T>>),
+    /// Grants may leave: all of the transaction's attachments were made.
+    Open(LinkId),
     /// The producer stopped there.
     CloseAt(Box<CloseAt>),
 }
@@ -65,6 +67,7 @@ impl<T> fmt::Debug for InletMsg<T> {
             Self::Last(..) => "Last",
             Self::Control(..) => "Control",
             Self::Attach(_) => "Attach",
+            Self::Open(_) => "Open",
             Self::CloseAt(_) => "CloseAt",
         })
     }
@@ -131,6 +134,8 @@ impl<T> Drop for ReserveOutlet<T> {
 pub(crate) struct AttachInlet<T> {
     pub(crate) link: Arc<Link>,
     pub(crate) producer: Box<dyn WeakUpTx<T>>,
+    /// No grant leaves before [`InletMsg::Open`]: another attachment of the same transaction may still be refused.
+    pub(crate) gated: bool,
     pub(crate) reply: Reply<Result<Arc<ComponentInfo>, AttachError>>,
     pub(crate) handled: bool,
 }

@@ -3,20 +3,26 @@
 //! ```text
 //!   supervisor ──Reserve(cell)──▶ producer       it learns the link; limit 0
 //!              ◀──── reserved ───
-//!              ──Attach(cell)───▶ consumer       its first grant goes straight to the producer
+//!              ──Attach(cell)───▶ consumer       it learns the link, and grants nothing yet
 //!              ◀──── attached ───
+//!              ──Open───────────▶ consumer       its first grant goes straight to the producer
+//!
 //!   consumer refuses:  ──Release──▶ producer     as it was
-//!   consumer is gone:  the link's cell is set, and the producer is aborted with the cause
+//!   supervisor goes:   ──Release──▶ producer, ──CloseAt(0)──▶ consumer     as they were
+//!   a component goes:  the link's cell is set, and the other, if it knows the link, is aborted with the cause
 //! ```
+//!
+//! A pair takes the first step for both directions, then the second for both, and then opens both: so nothing has moved
+//! when the last consumer refuses.
 //!
 //! Producer first: with the other order the first grant arrives as a stranger and nothing flows (20,000 of 20,000 times
 //! on three arbiters).
 
 use super::{Supervisor, SupervisorActor};
 use crate::component::link::{Link, Observer};
-use crate::component::message::{AttachInlet, InletMsg, OutletMsg, ReserveOutlet};
+use crate::component::message::{AttachInlet, CloseAt, InletMsg, OutletMsg, ReserveOutlet};
 use crate::component::{ComponentInfo, InletRef, OutletRef, PairRef};
-use crate::proto::link::{AttachError, LinkId, Payload, Side};
+use crate::proto::link::{AttachError, Cause, Count, LinkId, Payload, Side};
 use actix::fut::wrap_future;
 use actix::{AsyncContext, Context, Handler, Message};
 use std::future::Future;
@@ -40,6 +46,9 @@ pub enum AttachFailure {
     /// A component is gone.
     #[error("the {0} is gone")]
     Gone(Side),
+    /// The link was aborted while it was made: one of the components went, or was aborted.
+    #[error("the link was aborted: {0}")]
+    Aborted(Arc<Cause>),
     /// The supervisor is gone.
     #[error("the supervisor is gone")]
     NoSupervisor,
@@ -61,8 +70,10 @@ impl Supervisor {
     ) -> Result<LinkId, AttachFailure> {
         let (outlet, inlet) = (outlet.clone(), inlet.clone());
         self.run(|observer| async move {
-            let reserved = reserve(&outlet, &inlet, observer).await?;
-            complete(reserved, &outlet, &inlet).await
+            let mut joining = Joining::reserve(&outlet, &inlet, observer).await?;
+            joining.attach().await?;
+            joining.unharmed()?;
+            Ok(joining.open())
         })
         .await
     }
@@ -80,30 +91,13 @@ impl Supervisor {
     ) -> Result<(LinkId, LinkId), AttachFailure> {
         let (a, b) = (a.clone(), b.clone());
         self.run(|observer| async move {
-            // both producers first: a refusal is then taken back before any data has moved
-            let there = reserve(&a.outlet, &b.inlet, observer.clone()).await?;
-            let back = match reserve(&b.outlet, &a.inlet, observer).await {
-                Ok(back) => back,
-                Err(failure) => {
-                    a.outlet.0.send(OutletMsg::Release(there.id()));
-                    return Err(failure);
-                }
-            };
-            // an inlet that will refuse is found before the other is joined
-            let id = match complete(there, &a.outlet, &b.inlet).await {
-                Ok(id) => id,
-                Err(failure) => {
-                    b.outlet.0.send(OutletMsg::Release(back.id()));
-                    return Err(failure);
-                }
-            };
-            match complete(back, &b.outlet, &a.inlet).await {
-                Ok(back) => Ok((id, back)),
-                Err(failure) => {
-                    undo(id, &a.outlet, &b.inlet).await;
-                    Err(failure)
-                }
-            }
+            let mut there = Joining::reserve(&a.outlet, &b.inlet, observer.clone()).await?;
+            let mut back = Joining::reserve(&b.outlet, &a.inlet, observer).await?;
+            there.attach().await?;
+            back.attach().await?;
+            there.unharmed()?;
+            back.unharmed()?;
+            Ok((there.open(), back.open()))
         })
         .await
     }
@@ -131,49 +125,89 @@ impl Supervisor {
     }
 }
 
-async fn reserve<T: Payload>(
-    outlet: &OutletRef<T>,
-    inlet: &InletRef<T>,
-    observer: Arc<dyn Observer>,
-) -> Result<Arc<Link>, AttachFailure> {
-    let link = Link::new(Some(observer));
-    let (tx, rx) = oneshot::channel();
-    let reserve = ReserveOutlet { link: link.clone(), consumer: inlet.0.boxed(), reply: Some(tx), handled: false };
-    outlet.0.send(OutletMsg::Reserve(Box::new(reserve)));
-    answered(rx, Side::Producer).await.map(|_| link)
-}
-
-async fn complete<T: Payload>(
+/// An attachment in the making. Dropped before it stands, both components are as they were: nothing was granted.
+struct Joining<T: Payload> {
     link: Arc<Link>,
-    outlet: &OutletRef<T>,
-    inlet: &InletRef<T>,
-) -> Result<LinkId, AttachFailure> {
-    let (tx, rx) = oneshot::channel();
-    let attach = AttachInlet { link: link.clone(), producer: outlet.0.weak(), reply: Some(tx), handled: false };
-    inlet.0.send(InletMsg::Attach(Box::new(attach)));
-    let result = answered(rx, Side::Consumer).await;
-    if let Err(AttachFailure::Refused { .. }) = &result {
-        outlet.0.send(OutletMsg::Release(link.id()));
-    }
-    result.map(|_| link.id())
+    outlet: OutletRef<T>,
+    inlet: InletRef<T>,
+    stage: Stage,
 }
 
-/// Takes an attachment back that has only just been made: a detach, without loss.
-async fn undo<T: Payload>(id: LinkId, outlet: &OutletRef<T>, inlet: &InletRef<T>) {
-    let (tx, rx) = oneshot::channel();
-    outlet.0.send(OutletMsg::Detach(id, Some(tx)));
-    if let Ok(Some(at)) = rx.await {
-        let close = crate::component::message::CloseAt { link: id, at, reply: None };
-        inlet.0.send(InletMsg::CloseAt(Box::new(close)));
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The producer knows the link, or is about to.
+    Reserved,
+    /// The consumer does too, and grants nothing yet.
+    Attached,
+    /// It grants.
+    Open,
+}
+
+impl<T: Payload> Joining<T> {
+    /// The first step.
+    async fn reserve(
+        outlet: &OutletRef<T>,
+        inlet: &InletRef<T>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, AttachFailure> {
+        if !inlet.0.is_alive() {
+            return Err(AttachFailure::Gone(Side::Consumer));
+        }
+        let link = Link::new(Some(observer));
+        let joining =
+            Self { link: link.clone(), outlet: outlet.clone(), inlet: inlet.clone(), stage: Stage::Reserved };
+        let (tx, rx) = oneshot::channel();
+        let reserve = ReserveOutlet { link, consumer: inlet.0.boxed(), reply: Some(tx), handled: false };
+        outlet.0.send(OutletMsg::Reserve(Box::new(reserve)));
+        answered(rx, Side::Producer).await?;
+        Ok(joining)
+    }
+
+    /// The second step.
+    async fn attach(&mut self) -> Result<(), AttachFailure> {
+        // the producer may have gone meanwhile: the consumer need not know
+        self.unharmed()?;
+        let (tx, rx) = oneshot::channel();
+        let (link, producer) = (self.link.clone(), self.outlet.0.weak());
+        let attach = AttachInlet { link, producer, gated: true, reply: Some(tx), handled: false };
+        self.stage = Stage::Attached;
+        self.inlet.0.send(InletMsg::Attach(Box::new(attach)));
+        answered(rx, Side::Consumer).await
+    }
+
+    fn unharmed(&self) -> Result<(), AttachFailure> {
+        match self.link.cell().cause() {
+            Some(cause) => Err(AttachFailure::Aborted(cause.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The link stands: the consumer may grant.
+    fn open(mut self) -> LinkId {
+        self.stage = Stage::Open;
+        self.inlet.0.send(InletMsg::Open(self.link.id()));
+        self.link.id()
+    }
+}
+
+impl<T: Payload> Drop for Joining<T> {
+    fn drop(&mut self) {
+        let link = self.link.id();
+        if self.stage != Stage::Open {
+            self.outlet.0.send(OutletMsg::Release(link));
+        }
+        if self.stage == Stage::Attached {
+            self.inlet.0.send(InletMsg::CloseAt(Box::new(CloseAt { link, at: Count::ZERO, reply: None })));
+        }
     }
 }
 
 async fn answered(
     reply: oneshot::Receiver<Result<Arc<ComponentInfo>, AttachError>>,
     side: Side,
-) -> Result<Arc<ComponentInfo>, AttachFailure> {
+) -> Result<(), AttachFailure> {
     match reply.await {
-        Ok(Ok(info)) => Ok(info),
+        Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(AttachFailure::Refused { side, error }),
         Err(_) => Err(AttachFailure::Gone(side)),
     }

@@ -45,6 +45,8 @@ pub struct Inlet<T: Payload> {
     /// A hold on the own actor while items are held.
     hold: Option<Box<dyn Any + Send>>,
     early: Option<Arc<Cause>>,
+    /// Attached, and the transaction has not said yet that it stands: nothing is granted.
+    gated: bool,
     /// The component has no such direction; every attachment is refused.
     absent: bool,
 }
@@ -74,7 +76,7 @@ impl<T: Payload> Inlet<T> {
     }
 
     fn with(core: Core<T>, release: Release) -> Self {
-        Self { core, release, owner: None, link: None, peer: None, hold: None, early: None, absent: false }
+        Self { core, release, owner: None, link: None, peer: None, hold: None, early: None, gated: false, absent: false }
     }
 
     /// A port that refuses every attachment: for a component of which this direction is not there.
@@ -189,6 +191,10 @@ impl<T: Payload> Inlet<T> {
             // the hold is dropped once the message is handled
             InletMsg::Last(down, _hold) => self.down(down),
             InletMsg::Attach(attach) => self.attach(*attach, handle),
+            InletMsg::Open(link) => {
+                self.gated &= self.link.as_ref().is_none_or(|own| own.id() != link);
+                None
+            }
             InletMsg::CloseAt(close) => self.close_at(*close),
             InletMsg::Control(..) => unreachable!("the driver handles control messages"),
         }
@@ -231,6 +237,7 @@ impl<T: Payload> Inlet<T> {
             return None;
         }
         attach.handled = true;
+        self.gated = attach.gated;
         let owner = self.owner.as_ref()?;
         let link = &attach.link;
         owner.joins(link);
@@ -330,6 +337,9 @@ impl<T: Payload> AnyPort for Inlet<T> {
     }
 
     fn send_grants(&mut self) {
+        if self.gated {
+            return;
+        }
         let greeted = self.core.limit();
         let mut first = false;
         while let Some(InletEffect::Send(up)) = self.core.poll_grant() {
@@ -345,7 +355,7 @@ impl<T: Payload> AnyPort for Inlet<T> {
     }
 
     fn is_grant_due(&self) -> bool {
-        self.core.is_grant_due()
+        !self.gated && self.core.is_grant_due()
     }
 
     fn drain(&mut self) {}
