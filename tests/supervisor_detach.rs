@@ -59,6 +59,7 @@ fn thousands_of_detaches_under_load_lose_nothing() {
         }
         let mut detached = 0;
         for seed in 0..seeds() {
+            // enough for some thousands of them
             let total = 6_000_000;
             let (out, source) = arbiters.source(seed, total).await;
             let windows = [Window { quantity: 997, messages: 3 }, Window::default()];
@@ -93,7 +94,7 @@ fn thousands_of_detaches_under_load_lose_nothing() {
             assert_eq!((part.at, part.hash), (total, Hash::of(seed, total)), "seed {seed}");
         }
         over.store(true, Relaxed);
-        assert!(detached > 300, "only {detached} detaches");
+        assert!(detached > 1000, "only {detached} detaches");
         println!("{detached} detaches");
         forgotten(&supervisor).await;
         drop(supervisor);
@@ -206,7 +207,7 @@ fn a_consumer_that_is_gone_meanwhile_takes_the_producer_along() {
 fn of_two_detaches_one_is_told_that_the_link_is_not_attached() {
     run(async {
         let supervisor = Supervisor::start();
-        let (out, source) = Pattern::new(2, 500_000).start();
+        let (out, source) = Pattern::new(2, u64::MAX).start();
         let (inp, sink) = Check::new(2).start();
         let link = supervisor.attach(&out, &inp).await.expect("attached");
         let (one, other) = tokio::join!(supervisor.detach(link), supervisor.detach(link));
@@ -218,8 +219,10 @@ fn of_two_detaches_one_is_told_that_the_link_is_not_attached() {
         let unknown = supervisor.detach(link).await.expect_err("no more");
         assert!(matches!(unknown, DetachFailure::NotAttached(_)));
         supervisor.attach(&out, &inp).await.expect("free");
-        assert!(within(source).await.1.is_clean());
-        assert_eq!(within(sink).await.0.expect("the part").hash, Hash::of(2, 500_000));
+        supervisor.abort(Target::All, "enough").await;
+        for outcome in [within(source).await.1, within(sink).await.1] {
+            assert_eq!(outcome.to_string(), "aborted: supervisor: aborted on request: enough");
+        }
         forgotten(&supervisor).await;
     });
 }

@@ -5,10 +5,14 @@
 //!              ◀── at N ──
 //!              ──CloseAt(N)──▶ consumer          everything up to N is before this in its mailbox;
 //!              ◀── verified ──                   its port has counted it, and verifies N
+//!
+//!   the producer has ended, or the link is aborted:    nothing is taken apart
+//!   the consumer aborts or goes after the first step:  what lay on the way is lost, and its chain, to which the producer
+//!                                                      still counts, is torn down with the cause
 //! ```
 
 use super::{Supervisor, SupervisorActor};
-use crate::proto::link::{Cause, Count, LinkId, Side, Violation};
+use crate::proto::link::{Cause, Count, LinkId, LinkState, Side, Violation};
 use actix::fut::wrap_future;
 use actix::{AsyncContext, Context, Handler, Message};
 use std::sync::Arc;
@@ -76,9 +80,11 @@ impl Handler<Detach> for SupervisorActor {
         let closer = inlet.boxed();
         ctx.spawn(wrap_future(async move {
             let result = async {
-                let gone = |side| match cell.cause() {
-                    Some(cause) => DetachFailure::Aborted(cause.clone()),
-                    None => DetachFailure::Gone(side),
+                // a producer that ends and stops takes no message any more
+                let over = |side| match (cell.cause(), cell.outlet_state()) {
+                    (Some(cause), _) => DetachFailure::Aborted(cause.clone()),
+                    (None, LinkState::EndedClean | LinkState::EndedUnclean) => DetachFailure::NotAttached(id),
+                    (None, _) => DetachFailure::Gone(side),
                 };
                 let at = match stopped.await {
                     Ok(Some(at)) => at,
@@ -88,11 +94,11 @@ impl Handler<Detach> for SupervisorActor {
                             None => DetachFailure::NotAttached(id),
                         });
                     }
-                    Err(_) => return Err(gone(Side::Producer)),
+                    Err(_) => return Err(over(Side::Producer)),
                 };
                 match closer.close_at(id, at).await {
                     Ok(Some(verified)) => Ok(verified.map(|()| at)?),
-                    Ok(None) | Err(_) => Err(gone(Side::Consumer)),
+                    Ok(None) | Err(_) => Err(over(Side::Consumer)),
                 }
             };
             let _ = reply.send(result.await);
