@@ -130,10 +130,10 @@ impl SupervisorActor {
             teardown.members.extend(other.members);
         }
         let fresh: BTreeSet<ComponentId> = members.difference(&teardown.members).copied().collect();
-        // A2: the cells first, then the messages
+        // A2: the cells first, then the messages; also where the producer has ended and its data is still on the way
         for edge in self.graph.edges() {
             let inside = [edge.producer, edge.consumer].into_iter().flatten().any(|c| fresh.contains(&c));
-            if inside && edge.is_live() {
+            if inside && edge.is_consuming() {
                 edge.cell.set_cause(cause.clone());
             }
         }

@@ -234,6 +234,11 @@ impl Edge {
         self.link.upgrade()
     }
 
+    /// True while the consumer may still receive something.
+    pub(super) fn is_consuming(&self) -> bool {
+        self.consumer_over.is_none()
+    }
+
     /// True while data may flow.
     pub(super) fn is_live(&self) -> bool {
         self.producer_over.is_none() && self.consumer_over.is_none()

@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub components: Vec<ComponentView>,
     /// The links, in the order in which they were made.
     pub links: Vec<LinkView>,
+    /// How many watchers there are. One that is gone counts until the next event.
+    pub watchers: usize,
 }
 
 /// A component in a snapshot.
@@ -114,7 +116,7 @@ impl Handler<Take> for SupervisorActor {
                 stale: cell.stale(),
             }
         });
-        let _ = reply.send(Snapshot { components: components.collect(), links: links.collect() });
+        let _ = reply.send(Snapshot { components: components.collect(), links: links.collect(), watchers: self.watchers.len() });
     }
 }
 

@@ -77,6 +77,10 @@ impl fmt::Debug for Watcher {
 }
 
 impl Watchers {
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     pub(super) fn push(&mut self, event: &Event) {
         for watcher in &mut self.all {
             if watcher.ring.len() == RING {
