@@ -10,6 +10,7 @@ mod elsewhere;
 #[path = "support/supervisor.rs"]
 #[expect(dead_code, reason = "shared by several tests")]
 mod supervisor;
+#[expect(dead_code, reason = "shared by several tests")]
 mod support;
 
 use actix::prelude::*;
@@ -22,12 +23,15 @@ use support::{nothing_left, serial, until, within};
 use tokio::sync::oneshot;
 use versile_io::agent::{tcp, unix};
 use versile_io::component::census::census;
-use versile_io::component::stock::{Directions, Done, Duplex, Filter, Outbox, Outcome, PartResult, Sink, Source};
+use versile_io::component::stock::{Directions, Done, Duplex, Filter, Outbox, PartResult, Sink, Source};
 use versile_io::component::writer::ByteWriter;
 use versile_io::component::{AddrExt, Inlet, InletEvent, InletRef, Outlet, OutletEvent, OutletRef, join};
 use versile_io::proto::link::{Cause, Reason};
 use versile_io::supervisor::{Supervisor, Target};
 use versile_io::wire;
+
+/// Rounds where nobody asks for a number.
+const DAILY: u64 = 120;
 
 /// What is told of a chain from inside its components.
 #[derive(Debug, Default)]
@@ -454,8 +458,8 @@ impl Chaos {
         }
         drop(part);
         let struck = if hit_by_arbiter { stopped.get() } else { story.struck.get() };
-        // all are over
-        until(&format!("{what} is over"), || Arc::strong_count(&story) == 1).await;
+        // all are over: only this function and the chain know the story
+        until(&format!("{what} is over"), || Arc::strong_count(&story) == 2).await;
         let Some(struck) = struck else { return };
         self.strikes += 1;
         let over = story.over.lock().expect("not poisoned");
@@ -553,7 +557,7 @@ fn what_is_not_struck_finishes_and_what_is_struck_leaves_nothing() {
         // what is made once: the blocking pool's thread, the reactor's descriptors
         let _ = tokio::task::spawn_blocking(|| ()).await;
         let (files, tasks) = (descriptors(), threads());
-        for round in 0..rounds.unwrap_or(150) {
+        for round in 0..rounds.unwrap_or(DAILY) {
             chaos.round = round;
             // each round by its own seed, so that one can be run again
             chaos.random = fastrand::Rng::with_seed(seed.wrapping_mul(1_000_003) ^ round);
@@ -565,7 +569,7 @@ fn what_is_not_struck_finishes_and_what_is_struck_leaves_nothing() {
         }
         println!(
             "{} rounds, {} strikes, slowest teardown {:?}, {} of a component over 100 ms; descriptors {files} -> {}, threads {tasks} -> {}",
-            rounds.unwrap_or(150), chaos.strikes, chaos.slowest, chaos.over_100, descriptors(), threads(),
+            rounds.unwrap_or(DAILY), chaos.strikes, chaos.slowest, chaos.over_100, descriptors(), threads(),
         );
         let limit = if rounds.is_some() { Duration::from_millis(100) } else { Duration::from_secs(2) };
         assert!(chaos.slowest <= limit, "a teardown took {:?}", chaos.slowest);
