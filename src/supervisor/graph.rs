@@ -6,7 +6,7 @@
 
 use super::event::Event;
 use crate::component::ComponentId;
-use crate::component::link::{ComponentHandle, Link, Note};
+use crate::component::link::{ComponentHandle, Link, Note, Waiting};
 use crate::component::message::{InletHandle, OutletHandle};
 use crate::proto::link::{Cause, LinkCell, LinkId, Side, Terminal};
 use std::collections::btree_map::Entry;
@@ -197,6 +197,25 @@ impl Graph {
         self.chain([edge.producer, edge.consumer].into_iter().flatten())
     }
 
+    /// The components that something in the chains keeps alive or busy: one that is driven, one that nobody feeds (so that
+    /// somebody else holds it), one with work, and all that these feed. The others hold each other, in a cycle.
+    pub(super) fn rooted(&self) -> BTreeSet<ComponentId> {
+        let live: Vec<_> = self.edges.values().filter(|edge| edge.is_live()).collect();
+        let is_fed = |component| live.iter().any(|e| e.consumer == Some(component) && e.producer.is_some());
+        let is_busy = |component| live.iter().any(|edge| edge.is_busy_for(component));
+        let roots = self.nodes.iter().filter(|(component, node)| {
+            node.handle.info.is_driven() || !is_fed(**component) || is_busy(**component)
+        });
+        let mut open: Vec<ComponentId> = roots.map(|(component, _)| *component).collect();
+        let mut rooted = BTreeSet::new();
+        while let Some(component) = open.pop() {
+            if rooted.insert(component) {
+                open.extend(live.iter().filter(|e| e.producer == Some(component)).filter_map(|e| e.consumer));
+            }
+        }
+        rooted
+    }
+
     /// All chains, each as its components.
     pub(super) fn chains(&self) -> Vec<BTreeSet<ComponentId>> {
         let mut left: BTreeSet<ComponentId> = self.nodes.keys().copied().collect();
@@ -227,6 +246,13 @@ impl Graph {
 impl Edge {
     fn touches(&self, component: ComponentId) -> bool {
         self.producer == Some(component) || self.consumer == Some(component)
+    }
+
+    /// True if this component has something left to do for the link.
+    fn is_busy_for(&self, component: ComponentId) -> bool {
+        let waits = || self.link().is_some_and(|link| link.times().waiting() == Waiting::ForCredit);
+        (self.consumer == Some(component) && (self.cell.in_flight() > 0 || self.cell.held() > 0))
+            || (self.producer == Some(component) && waits())
     }
 
     /// How long the outlet has waited, if the link is still held by somebody.
