@@ -161,6 +161,55 @@ impl Slow {
 }
 
 #[test]
+fn a_component_that_goes_between_the_steps_ends_the_link_with_the_cause() {
+    run(async {
+        for consumer_goes in [false, true] {
+            let supervisor = Supervisor::start();
+            let (theirs, ours) = (Arbiter::new(), Arbiter::new());
+            let (tx, rx) = oneshot::channel();
+            let (open, gate) = std::sync::mpsc::channel();
+            theirs.spawn(async move {
+                let _ = tx.send(Slow { input: Inlet::default(), gate: Some(gate) }.start().inlet());
+            });
+            let slow = rx.await.expect("started");
+            let (tx, rx) = oneshot::channel();
+            ours.spawn(async move {
+                let _ = tx.send(Silent.start());
+            });
+            let (out, source) = rx.await.expect("started");
+            let mut attach = Box::pin(supervisor.attach(&out, &slow));
+            assert!(futures_util::FutureExt::now_or_never(&mut attach).is_none());
+            within(async {
+                while supervisor.snapshot().await.links.is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+            let (goes, stays) = if consumer_goes { (theirs, ours) } else { (ours, theirs) };
+            goes.stop();
+            if !consumer_goes {
+                let _ = tokio::task::spawn_blocking(move || goes.join()).await;
+            }
+            open.send(()).expect("waits");
+            match (consumer_goes, within(attach.as_mut()).await) {
+                (false, Err(AttachFailure::Aborted(cause))) => {
+                    assert_eq!(cause.to_string(), "Silent: stopped while a link depended on it");
+                }
+                // it may have taken the link, and even have opened it, before it went
+                (true, Err(AttachFailure::Gone(Side::Consumer) | AttachFailure::Aborted(_)) | Ok(_)) => {
+                    assert!(matches!(within(source).await.1, Outcome::Aborted(_)));
+                }
+                (_, other) => panic!("{other:?}"),
+            }
+            drop(attach);
+            drop((out, slow));
+            stays.stop();
+            forgotten(&supervisor).await;
+        }
+    });
+}
+
+#[test]
 fn a_supervisor_that_goes_between_the_steps_gives_the_reservation_back() {
     run(async {
         let (arbiter, theirs) = (Arbiter::new(), Arbiter::new());

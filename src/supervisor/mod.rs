@@ -10,6 +10,8 @@
 //! Data never passes through it. It holds everybody weakly, so a chain outlives it and an abandoned chain ends. Each
 //! transaction is one file with its ladder; a caller that drops its future withdraws nothing.
 //!
+//! `docs/supervision.md` has the ladders and the edge cases of all of them.
+//!
 //! There is a default supervisor per actix system ([`Supervisor::current`]); [`Supervisor::start`] makes others.
 
 mod abort;
@@ -37,6 +39,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::oneshot;
+
+/// The example in the guide compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/supervision.md")]
+struct Guide;
 
 /// A handle on a supervisor's actor. Cheap to clone, usable from any thread. The supervisor lasts as long as a handle
 /// does; the default one as long as its system.
