@@ -211,7 +211,9 @@ fn a_chain_whose_supervisor_is_gone_still_works_and_still_tears_down() {
         let (out, source) = Pattern::new(1, u64::MAX).start();
         let check = Check::new(1);
         let progress = check.progress.clone();
-        let (inp, sink) = Check { fault: Some(supervisor::Fault { at: 5_000_000, panic: true, when: Arc::default() }), ..check }.start();
+        let (inp, sink) =
+            Check { fault: Some(supervisor::Fault { at: 5_000_000, panic: true, when: Arc::default() }), ..check }
+                .start();
         supervisor.attach(&out, &inp).await.expect("attached");
         arbiter.stop();
         let _ = tokio::task::spawn_blocking(move || arbiter.join()).await;

@@ -1,9 +1,9 @@
 //! Attach is a transaction: it completes, or leaves both components as they were, or ends the link with the cause.
 
-mod support;
 #[path = "support/supervisor.rs"]
 #[expect(dead_code, reason = "shared by several tests")]
 mod supervisor;
+mod support;
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -324,7 +324,8 @@ fn a_pair_with_a_direction_that_is_not_there_is_refused_as_a_whole() {
         let (both, two) = y.start();
         for (a, b) in [(&read_only, &both), (&both, &read_only)] {
             let failure = supervisor.attach_pair(a, b).await.expect_err("no inlet");
-            let there = matches!(failure, AttachFailure::Refused { side: Side::Consumer, error: AttachError::NoSuchPort });
+            let there =
+                matches!(failure, AttachFailure::Refused { side: Side::Consumer, error: AttachError::NoSuchPort });
             assert!(there, "{failure}");
         }
         forgotten(&supervisor).await;

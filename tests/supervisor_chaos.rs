@@ -228,7 +228,13 @@ impl Sink for Watched<Check> {
 enum Strike {
     Nothing,
     /// In the component of this number, at a position.
-    Component { number: usize, at: u64, panic: bool, way: Way, late: bool },
+    Component {
+        number: usize,
+        at: u64,
+        panic: bool,
+        way: Way,
+        late: bool,
+    },
     /// The supervisor is asked to, once the sink has come there.
     Abort(u64),
 }
@@ -341,7 +347,11 @@ impl Chaos {
             if socket_at == Some(n - 1) {
                 let (near, far) = (at(n - 1), at(n));
                 let label = name(n);
-                let (inp, out) = if socket == 1 { through_unix(&near, &far, label).await } else { through_tcp(&near, &far, label).await };
+                let (inp, out) = if socket == 1 {
+                    through_unix(&near, &far, label).await
+                } else {
+                    through_tcp(&near, &far, label).await
+                };
                 joints.push((std::mem::replace(&mut tail, out), inp));
             }
             if n == parts - 1 {
@@ -477,7 +487,9 @@ impl Chaos {
                 self.over_100 += 1;
                 let (late, told) = (self.lateness.between(struck, *when), cause.is_some());
                 self.slowest_on_time = self.slowest_on_time.max(took.saturating_sub(late));
-                println!("{what}: {name} after {took:?} (told: {told}); a thread that only sleeps was {late:?} late meanwhile");
+                println!(
+                    "{what}: {name} after {took:?} (told: {told}); a thread that only sleeps was {late:?} late meanwhile"
+                );
             } else {
                 self.slowest_on_time = self.slowest_on_time.max(took);
             }
@@ -517,11 +529,7 @@ async fn through_unix(
     (near.inlet, far.outlet)
 }
 
-async fn through_tcp(
-    near: &ArbiterHandle,
-    far: &ArbiterHandle,
-    name: Arc<str>,
-) -> (InletRef<Bytes>, OutletRef<Bytes>) {
+async fn through_tcp(near: &ArbiterHandle, far: &ArbiterHandle, name: Arc<str>) -> (InletRef<Bytes>, OutletRef<Bytes>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let a = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
     let (b, _) = listener.accept().expect("accepted");
@@ -577,7 +585,8 @@ fn what_is_not_struck_finishes_and_what_is_struck_leaves_nothing() {
     let _one = serial();
     std::panic::set_hook(Box::new(|panic| {
         let on_purpose = panic.to_string();
-        if !on_purpose.contains("was made to") && !on_purpose.contains("as well") && !on_purpose.contains("of its own") {
+        if !on_purpose.contains("was made to") && !on_purpose.contains("as well") && !on_purpose.contains("of its own")
+        {
             eprintln!("{panic}");
         }
     }));

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use supervisor::{Check, Hash, Pattern, event, forgotten};
 use support::{run, within};
+use versile_io::component::AddrExt;
 use versile_io::component::stock::{Done, Outcome, Sink, Source};
 use versile_io::component::{Inlet, InletEvent, InletRef, OutletRef};
-use versile_io::component::AddrExt;
 use versile_io::proto::link::{Reason, Window};
 use versile_io::supervisor::{DetachFailure, Event, Supervisor, Target};
 use versile_io::wire;
@@ -64,8 +64,7 @@ fn thousands_of_detaches_under_load_lose_nothing() {
             let (out, source) = arbiters.source(seed, total).await;
             let windows = [Window { quantity: 997, messages: 3 }, Window::default()];
             let window = windows[(seed % 2) as usize];
-            let (inp, sink) =
-                on(&arbiters.0[1].handle(), move || Check { window, ..Check::new(seed) }.start()).await;
+            let (inp, sink) = on(&arbiters.0[1].handle(), move || Check { window, ..Check::new(seed) }.start()).await;
             let mut random = fastrand::Rng::with_seed(seed);
             let mut moved = 0;
             loop {
@@ -137,7 +136,8 @@ fn a_consumer_that_aborts_after_the_producer_has_parted_takes_the_producer_along
         let gate = Arc::new(Gate::default());
         let theirs = gate.clone();
         let inp: InletRef<Bytes> =
-            on(&arbiters.0[1].handle(), move || Stubborn { input: Inlet::default(), gate: theirs }.start().inlet()).await;
+            on(&arbiters.0[1].handle(), move || Stubborn { input: Inlet::default(), gate: theirs }.start().inlet())
+                .await;
         let held = gate.closed.lock().expect("not poisoned");
         let link = supervisor.attach(&out, &inp).await.expect("attached");
         support::until("an item is there", || gate.entered.load(Relaxed) == 1).await;
@@ -185,7 +185,8 @@ fn a_consumer_that_is_gone_meanwhile_takes_the_producer_along() {
         let gate = Arc::new(Gate::default());
         let theirs = gate.clone();
         let inp: InletRef<Bytes> =
-            on(&arbiters.0[1].handle(), move || Stubborn { input: Inlet::default(), gate: theirs }.start().inlet()).await;
+            on(&arbiters.0[1].handle(), move || Stubborn { input: Inlet::default(), gate: theirs }.start().inlet())
+                .await;
         let held = gate.closed.lock().expect("not poisoned");
         let link = supervisor.attach(&out, &inp).await.expect("attached");
         support::until("an item is there", || gate.entered.load(Relaxed) == 1).await;
@@ -236,7 +237,8 @@ fn a_caller_that_drops_the_future_withdraws_nothing() {
         let (inp, _sink) = Check::new(2).start();
         let link = supervisor.attach(&out, &inp).await.expect("attached");
         assert!(futures_util::FutureExt::now_or_never(Box::pin(supervisor.detach(link))).is_none());
-        event(&mut events, |event| matches!(event, Event::Detached { link: id, .. } if *id == link).then_some(())).await;
+        event(&mut events, |event| matches!(event, Event::Detached { link: id, .. } if *id == link).then_some(()))
+            .await;
         forgotten(&supervisor).await;
         supervisor.attach(&out, &inp).await.expect("free");
         supervisor.abort(Target::All, "done").await;

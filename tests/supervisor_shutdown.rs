@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use supervisor::{Check, Pattern, Silent, forgotten};
 use support::{run, within};
 use versile_io::agent::unix;
-use versile_io::component::stock::{Duplex, Outcome, Sink, Source};
 use versile_io::component::join;
+use versile_io::component::stock::{Duplex, Outcome, Sink, Source};
 use versile_io::proto::link::Window;
 use versile_io::supervisor::Supervisor;
 

@@ -154,8 +154,7 @@ impl<T: Payload> Joining<T> {
             return Err(AttachFailure::Gone(Side::Consumer));
         }
         let link = Link::new(Some(observer));
-        let joining =
-            Self { link: link.clone(), outlet: outlet.clone(), inlet: inlet.clone(), stage: Stage::Reserved };
+        let joining = Self { link: link.clone(), outlet: outlet.clone(), inlet: inlet.clone(), stage: Stage::Reserved };
         let (tx, rx) = oneshot::channel();
         let reserve = ReserveOutlet { link, consumer: inlet.0.boxed(), reply: Some(tx), handled: false };
         outlet.0.send(OutletMsg::Reserve(Box::new(reserve)));

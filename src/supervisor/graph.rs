@@ -47,9 +47,15 @@ pub(super) enum Change {
     Event(Event),
     /// A component that was not known before.
     Joined(ComponentId),
-    Aborted { link: LinkId, cause: Arc<Cause> },
+    Aborted {
+        link: LinkId,
+        cause: Arc<Cause>,
+    },
     /// A component is gone; the name is there if it was in the graph.
-    Gone { component: ComponentId, name: Option<Arc<str>> },
+    Gone {
+        component: ComponentId,
+        name: Option<Arc<str>>,
+    },
 }
 
 impl Graph {
@@ -203,9 +209,10 @@ impl Graph {
         let live: Vec<_> = self.edges.values().filter(|edge| edge.is_live()).collect();
         let is_fed = |component| live.iter().any(|e| e.consumer == Some(component) && e.producer.is_some());
         let is_busy = |component| live.iter().any(|edge| edge.is_busy_for(component));
-        let roots = self.nodes.iter().filter(|(component, node)| {
-            node.handle.info.is_driven() || !is_fed(**component) || is_busy(**component)
-        });
+        let roots = self
+            .nodes
+            .iter()
+            .filter(|(component, node)| node.handle.info.is_driven() || !is_fed(**component) || is_busy(**component));
         let mut open: Vec<ComponentId> = roots.map(|(component, _)| *component).collect();
         let mut rooted = BTreeSet::new();
         while let Some(component) = open.pop() {

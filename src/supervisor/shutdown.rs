@@ -59,8 +59,7 @@ impl Handler<Begin> for SupervisorActor {
     fn handle(&mut self, Begin { drain, reply }: Begin, ctx: &mut Context<Self>) {
         if self.shutdown.is_none() {
             self.shutdowns += 1;
-            self.shutdown =
-                Some(Shutdown { id: self.shutdowns, replies: Vec::new(), past: None, aborted: Vec::new() });
+            self.shutdown = Some(Shutdown { id: self.shutdowns, replies: Vec::new(), past: None, aborted: Vec::new() });
             self.graph.nodes().for_each(|node| node.manage.drain());
         }
         if let Some(running) = &mut self.shutdown {

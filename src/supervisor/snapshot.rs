@@ -121,7 +121,11 @@ impl Handler<Take> for SupervisorActor {
                 stale: cell.stale(),
             }
         });
-        let _ = reply.send(Snapshot { components: components.collect(), links: links.collect(), watchers: self.watchers.len() });
+        let _ = reply.send(Snapshot {
+            components: components.collect(),
+            links: links.collect(),
+            watchers: self.watchers.len(),
+        });
     }
 }
 

@@ -76,7 +76,17 @@ impl<T: Payload> Inlet<T> {
     }
 
     fn with(core: Core<T>, release: Release) -> Self {
-        Self { core, release, owner: None, link: None, peer: None, hold: None, early: None, gated: false, absent: false }
+        Self {
+            core,
+            release,
+            owner: None,
+            link: None,
+            peer: None,
+            hold: None,
+            early: None,
+            gated: false,
+            absent: false,
+        }
     }
 
     /// A port that refuses every attachment: for a component of which this direction is not there.
