@@ -37,11 +37,14 @@ const STRICT: Duration = Duration::from_millis(100);
 /// Rounds where nobody asks for a number.
 const DAILY: u64 = 120;
 
+/// Who was over, when, and with what cause.
+type Told = (Arc<str>, Instant, Option<Arc<Cause>>);
+
 /// What is told of a chain from inside its components.
 #[derive(Debug, Default)]
 struct Story {
     /// Each component that was aborted or dropped, with when and, if it was told, why.
-    over: Mutex<Vec<(Arc<str>, Instant, Option<Arc<Cause>>)>>,
+    over: Mutex<Vec<Told>>,
     /// When the fault struck.
     struck: Arc<Mark>,
 }

@@ -11,9 +11,11 @@ use actix::prelude::*;
 use bytes::Bytes;
 use elsewhere::on;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 use supervisor::{Check, Hash, Pattern, event, forgotten};
 use support::{run, within};
+use tokio::sync::oneshot;
 use versile_io::component::AddrExt;
 use versile_io::component::stock::{Done, Outcome, Sink, Source};
 use versile_io::component::{Inlet, InletEvent, InletRef, OutletRef};
@@ -101,26 +103,30 @@ fn thousands_of_detaches_under_load_lose_nothing() {
     });
 }
 
-/// Takes items and never tells of it; aborts when it is asked to part.
+/// Aborts at its first item, in a turn that lasts until it is let go.
 struct Stubborn {
     input: Inlet<Bytes>,
-    gate: Arc<Gate>,
-}
-/// Holds a turn up until it is opened.
-#[derive(Default)]
-struct Gate {
-    closed: std::sync::Mutex<()>,
-    entered: AtomicU64,
+    entered: Option<oneshot::Sender<()>>,
+    gate: std::sync::mpsc::Receiver<()>,
 }
 impl Actor for Stubborn {
     type Context = Context<Self>;
 }
 wire!(Stubborn { inlet input: Bytes => on_input; });
 impl Stubborn {
+    /// Its inlet, the moment at which its turn has begun, and what lets it go.
+    async fn start_on(
+        arbiter: &ArbiterHandle,
+    ) -> (InletRef<Bytes>, oneshot::Receiver<()>, std::sync::mpsc::Sender<()>) {
+        let (tx, entered) = oneshot::channel();
+        let (go_on, gate) = std::sync::mpsc::channel();
+        let stubborn = Self { input: Inlet::default(), entered: Some(tx), gate };
+        (on(arbiter, move || stubborn.start().inlet()).await, entered, go_on)
+    }
     fn on_input(&mut self, event: InletEvent<Bytes>, _: &mut Context<Self>) {
         if matches!(event, InletEvent::Item(_)) {
-            self.gate.entered.fetch_add(1, Relaxed);
-            drop(self.gate.closed.lock());
+            let _ = self.entered.take().map(|entered| entered.send(()));
+            let _ = self.gate.recv_timeout(Duration::from_secs(10));
             self.input.abort(Reason::Requested("I will not".into()));
         }
     }
@@ -133,14 +139,9 @@ fn a_consumer_that_aborts_after_the_producer_has_parted_takes_the_producer_along
         let mut events = supervisor.watch().await;
         let arbiters = Three::start();
         let (out, source) = arbiters.source(5, u64::MAX).await;
-        let gate = Arc::new(Gate::default());
-        let theirs = gate.clone();
-        let inp: InletRef<Bytes> =
-            on(&arbiters.0[1].handle(), move || Stubborn { input: Inlet::default(), gate: theirs }.start().inlet())
-                .await;
-        let held = gate.closed.lock().expect("not poisoned");
+        let (inp, entered, go_on) = Stubborn::start_on(&arbiters.0[1].handle()).await;
         let link = supervisor.attach(&out, &inp).await.expect("attached");
-        support::until("an item is there", || gate.entered.load(Relaxed) == 1).await;
+        within(entered).await.expect("its turn runs");
         // the producer parts, and the consumer is in the middle of a turn in which it will abort
         let detach = supervisor.detach(link);
         tokio::pin!(detach);
@@ -151,7 +152,7 @@ fn a_consumer_that_aborts_after_the_producer_has_parted_takes_the_producer_along
             }
         })
         .await;
-        drop(held);
+        go_on.send(()).expect("it waits");
         let failure = within(detach).await.expect_err("aborted");
         let DetachFailure::Aborted(cause) = failure else { panic!("{failure}") };
         assert_eq!(cause.to_string(), "Stubborn: aborted on request: I will not");
@@ -182,19 +183,14 @@ fn a_consumer_that_is_gone_meanwhile_takes_the_producer_along() {
         let supervisor = Supervisor::start();
         let arbiters = Three::start();
         let (out, source) = arbiters.source(5, u64::MAX).await;
-        let gate = Arc::new(Gate::default());
-        let theirs = gate.clone();
-        let inp: InletRef<Bytes> =
-            on(&arbiters.0[1].handle(), move || Stubborn { input: Inlet::default(), gate: theirs }.start().inlet())
-                .await;
-        let held = gate.closed.lock().expect("not poisoned");
+        let (inp, entered, go_on) = Stubborn::start_on(&arbiters.0[1].handle()).await;
         let link = supervisor.attach(&out, &inp).await.expect("attached");
-        support::until("an item is there", || gate.entered.load(Relaxed) == 1).await;
+        within(entered).await.expect("its turn runs");
         let detach = supervisor.detach(link);
         tokio::pin!(detach);
         assert!(futures_util::FutureExt::now_or_never(&mut detach).is_none());
         arbiters.0[1].stop();
-        drop(held);
+        go_on.send(()).expect("it waits");
         let failure = within(detach).await.expect_err("gone or aborted");
         assert!(matches!(failure, DetachFailure::Aborted(_)), "{failure}");
         assert!(matches!(within(source).await.1, Outcome::Aborted(_)));
