@@ -432,7 +432,7 @@ fn a_message_for_a_link_that_was_left_is_gone() {
         let link = join(&a.outlet(), &b.inlet(), Some(notes.clone()));
         open(|| inside(&a, |a, _| a.output.is_open())).await;
         let detached = match &notes.0.lock().expect("whole")[0] {
-            Note::Reserved { outlet, .. } => outlet.detach(link.id()),
+            Note::Reserved { outlet, .. } => outlet.upgrade().expect("there").detach(link.id()),
             other => panic!("{other:?}"),
         };
         assert!(within(detached).await.expect("answered").is_some());

@@ -2,13 +2,16 @@
 
 #[path = "support/elsewhere.rs"]
 mod elsewhere;
-#[path = "support/parts.rs"]
-mod parts;
+#[path = "support/gather.rs"]
+mod gather;
+#[path = "support/items.rs"]
+mod items;
 mod support;
 
 use actix::prelude::*;
 use elsewhere::on;
-use parts::{Gather, Items};
+use gather::Gather;
+use items::Items;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};

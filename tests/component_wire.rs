@@ -3,14 +3,17 @@
 #[macro_use]
 #[path = "support/inside.rs"]
 mod inside;
-#[path = "support/parts.rs"]
-mod parts;
+#[path = "support/gather.rs"]
+mod gather;
+#[path = "support/items.rs"]
+mod items;
 mod support;
 
 use actix::prelude::*;
 use bytes::Bytes;
+use gather::Gather;
 use inside::inside as within_actor;
-use parts::{Gather, Items};
+use items::Items;
 use std::sync::{Arc, Mutex};
 use support::{run, until, within};
 use versile_io::component::link::{Note, Observer};
@@ -120,11 +123,14 @@ fn a_generic_actor_turns_a_users_own_payload_into_another() {
 
 // ---- several ports of one payload
 
+/// What came left and right, and how many ended.
+type Got = (Vec<u32>, Vec<u32>, u32);
+
 #[derive(Default)]
 struct Merge {
     left: Inlet<u32>,
     right: Inlet<u32>,
-    got: Arc<Mutex<(Vec<u32>, Vec<u32>, u32)>>,
+    got: Arc<Mutex<Got>>,
 }
 impl Actor for Merge {
     type Context = Context<Self>;
@@ -140,12 +146,7 @@ impl Merge {
     fn on_right(&mut self, event: InletEvent<u32>, ctx: &mut Context<Self>) {
         self.on_either(event, ctx, |got| &mut got.1);
     }
-    fn on_either(
-        &mut self,
-        event: InletEvent<u32>,
-        ctx: &mut Context<Self>,
-        side: fn(&mut (Vec<u32>, Vec<u32>, u32)) -> &mut Vec<u32>,
-    ) {
+    fn on_either(&mut self, event: InletEvent<u32>, ctx: &mut Context<Self>, side: fn(&mut Got) -> &mut Vec<u32>) {
         let mut got = self.got.lock().expect("whole");
         match event {
             InletEvent::Item(item) => side(&mut got).push(item),

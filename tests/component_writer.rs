@@ -1,17 +1,17 @@
 //! `ByteWriter`: bounds, waiting and failing writes, any thread, flushed offsets, ends and aborts, cancel safety, order.
 
-#[path = "support/parts.rs"]
-mod parts;
+#[path = "support/gather.rs"]
+mod gather;
 mod support;
 
 use bytes::Bytes;
-use parts::{Gather, Items};
+use gather::Gather;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use support::{run, until, within};
 use versile_io::component::join;
-use versile_io::component::stock::{Outcome, Sink, Source};
+use versile_io::component::stock::{Outcome, Sink};
 use versile_io::component::writer::{ByteWriter, WriteError};
 use versile_io::proto::link::Window;
 
@@ -225,7 +225,5 @@ fn an_empty_write_counts_nothing_and_sends_nothing() {
         let (sink, outcome) = within(sink).await;
         assert!(outcome.is_clean());
         assert!(sink.expect("the part").got.is_empty());
-        // the other helper of the parts
-        let _ = Items::new([0u8], None);
     });
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use supervisor::{Check, Pattern, Silent, event, events_so_far, forgotten};
 use support::{run, within};
 use versile_io::component::stock::{Filter, Outbox, Outcome, PartResult, Sink, Source};
+use versile_io::component::writer::ByteWriter;
 use versile_io::component::{AddrExt, Inlet, InletEvent, Outlet, OutletEvent, join};
 use versile_io::proto::link::Cause;
 use versile_io::supervisor::{Event, GRACE, Supervisor, Target};
@@ -208,22 +209,22 @@ fn a_chain_whose_supervisor_is_gone_still_works_and_still_tears_down() {
     run(async {
         let arbiter = Arbiter::new();
         let supervisor = on(&arbiter.handle(), Supervisor::start).await;
-        let (out, source) = Pattern::new(1, u64::MAX).start();
+        let (writer, out, source) = ByteWriter::start("writer", 1000);
         let check = Check::new(1);
         let progress = check.progress.clone();
-        let (inp, sink) =
-            Check { fault: Some(supervisor::Fault { at: 5_000_000, panic: true, when: Arc::default() }), ..check }
-                .start();
+        let (inp, sink) = check.start();
         supervisor.attach(&out, &inp).await.expect("attached");
+        drop((out, inp));
         arbiter.stop();
         let _ = tokio::task::spawn_blocking(move || arbiter.join()).await;
-        let at = progress.at();
-        within(progress.reaches(at + 100_000)).await;
         assert!(supervisor.snapshot().await.links.is_empty());
-        let Outcome::Aborted(cause) = within(source).await.1 else { panic!("aborted") };
-        assert_eq!(cause.to_string(), "check: panicked: check was made to");
-        drop((out, inp));
-        let _ = within(sink).await;
+        let piece: Vec<u8> = (0..5000).map(|at| supervisor::byte_at(1, at)).collect();
+        within(writer.write(piece)).await.expect("written");
+        within(progress.reaches(5000)).await;
+        writer.abort("enough");
+        for outcome in [within(source).await.1, within(sink).await.1] {
+            assert_eq!(outcome.to_string(), "aborted: writer: aborted on request: enough");
+        }
     });
 }
 

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use versile_io::component::AddrExt;
 use versile_io::component::stock::{Done, Outcome, Sink, Source};
 use versile_io::component::{Inlet, InletEvent, InletRef, OutletRef};
-use versile_io::proto::link::{Reason, Window};
+use versile_io::proto::link::{LinkState, Reason, Window};
 use versile_io::supervisor::{DetachFailure, Event, Supervisor, Target};
 use versile_io::wire;
 
@@ -132,6 +132,16 @@ impl Stubborn {
     }
 }
 
+/// The producer of the only link has parted from it.
+async fn parted(supervisor: &Supervisor) {
+    within(async {
+        while supervisor.snapshot().await.links[0].outlet != LinkState::Detached {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 #[test]
 fn a_consumer_that_aborts_after_the_producer_has_parted_takes_the_producer_along() {
     run(async {
@@ -146,12 +156,7 @@ fn a_consumer_that_aborts_after_the_producer_has_parted_takes_the_producer_along
         let detach = supervisor.detach(link);
         tokio::pin!(detach);
         assert!(futures_util::FutureExt::now_or_never(&mut detach).is_none());
-        within(async {
-            while supervisor.snapshot().await.links[0].outlet != versile_io::proto::link::LinkState::Detached {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        parted(&supervisor).await;
         go_on.send(()).expect("it waits");
         let failure = within(detach).await.expect_err("aborted");
         let DetachFailure::Aborted(cause) = failure else { panic!("{failure}") };
@@ -189,6 +194,7 @@ fn a_consumer_that_is_gone_meanwhile_takes_the_producer_along() {
         let detach = supervisor.detach(link);
         tokio::pin!(detach);
         assert!(futures_util::FutureExt::now_or_never(&mut detach).is_none());
+        parted(&supervisor).await;
         arbiters.0[1].stop();
         go_on.send(()).expect("it waits");
         let failure = within(detach).await.expect_err("gone or aborted");

@@ -1,10 +1,12 @@
 //! Typed references to ports, with the actor and the port number erased.
 
 use super::drive::{Component, HasInlet, HasOutlet};
+use super::link::Link;
 use super::message::{
-    CloseAt, InletHandle, InletMsg, Manage, ManageHandle, ManageMsg, OutletHandle, OutletMsg, ToInlet, ToOutlet,
+    AnyInlet, AnyOutlet, AttachInlet, Attachment, CloseAt, InletHandle, InletMsg, Manage, ManageHandle, ManageMsg,
+    OutletHandle, OutletMsg, PartState, ReserveOutlet, ToInlet, ToOutlet,
 };
-use crate::proto::link::{Cause, Count, LinkId, Payload, Violation};
+use crate::proto::link::{Cause, Count, LinkId, Payload, Reason, Violation};
 use actix::{Actor, Addr, WeakAddr};
 use bytes::Bytes;
 use std::any::Any;
@@ -18,6 +20,7 @@ pub(crate) trait DownTx<T>: Send + Sync {
     /// True while its actor takes messages.
     fn is_alive(&self) -> bool;
     fn boxed(&self) -> Box<dyn DownTx<T>>;
+    fn manage(&self) -> Box<dyn ManageHandle>;
 }
 
 /// A weak way to an outlet.
@@ -51,6 +54,10 @@ where
 
     fn boxed(&self) -> Box<dyn DownTx<T>> {
         Box::new(Self(self.0.clone()))
+    }
+
+    fn manage(&self) -> Box<dyn ManageHandle> {
+        Box::new(ManagePort(self.0.downgrade()))
     }
 }
 
@@ -103,12 +110,9 @@ impl<A, const P: usize> OutletHandle for OutletPort<A, P>
 where
     A: HasOutlet<P>,
 {
-    fn detach(&self, link: LinkId) -> oneshot::Receiver<Option<Count>> {
-        let (tx, rx) = oneshot::channel();
-        if let Some(addr) = self.0.upgrade() {
-            addr.do_send(ToOutlet::<A::Item, P>(OutletMsg::Detach(link, Some(tx))));
-        }
-        rx
+    fn upgrade(&self) -> Option<Box<dyn AnyOutlet>> {
+        let addr = self.0.upgrade()?;
+        Some(Box::new(OutletRef::<A::Item>(Box::new(Port::<_, P>(addr)))))
     }
 }
 
@@ -116,21 +120,9 @@ impl<A, const P: usize> InletHandle for InletPort<A, P>
 where
     A: HasInlet<P>,
 {
-    fn hold(&self) -> Option<Box<dyn Any + Send>> {
-        self.0.upgrade().map(|addr| Box::new(addr) as Box<dyn Any + Send>)
-    }
-
-    fn boxed(&self) -> Box<dyn InletHandle> {
-        Box::new(Self(self.0.clone()))
-    }
-
-    fn close_at(&self, link: LinkId, at: Count) -> oneshot::Receiver<Option<Result<(), Violation>>> {
-        let (tx, rx) = oneshot::channel();
-        if let Some(addr) = self.0.upgrade() {
-            let close = Box::new(CloseAt { link, at, reply: Some(tx) });
-            addr.do_send(ToInlet::<A::Item, P>(InletMsg::CloseAt(close)));
-        }
-        rx
+    fn upgrade(&self) -> Option<Box<dyn AnyInlet>> {
+        let addr = self.0.upgrade()?;
+        Some(Box::new(InletRef::<A::Item>(Box::new(Port::<_, P>(addr)))))
     }
 }
 
@@ -150,9 +142,35 @@ impl<A: Component> ManageHandle for ManagePort<A> {
     fn is_alive(&self) -> bool {
         self.0.upgrade().is_some_and(|addr| addr.connected())
     }
+
+    fn boxed(&self) -> Box<dyn ManageHandle> {
+        Box::new(Self(self.0.clone()))
+    }
+
+    fn settle(&self) -> oneshot::Receiver<()> {
+        self.ask(ManageMsg::Settle)
+    }
+
+    fn flush(&self) -> oneshot::Receiver<Result<(), Reason>> {
+        self.ask(ManageMsg::Flush)
+    }
+
+    fn take_state(&self) -> oneshot::Receiver<Option<PartState>> {
+        self.ask(ManageMsg::TakeState)
+    }
+
+    fn put_state(&self, state: PartState) -> oneshot::Receiver<Result<(), PartState>> {
+        self.ask(|reply| ManageMsg::PutState(state, reply))
+    }
 }
 
 impl<A: Component> ManagePort<A> {
+    fn ask<R>(&self, make: impl FnOnce(oneshot::Sender<R>) -> ManageMsg) -> oneshot::Receiver<R> {
+        let (tx, rx) = oneshot::channel();
+        self.send(make(tx));
+        rx
+    }
+
     fn send(&self, msg: ManageMsg) {
         if let Some(addr) = self.0.upgrade() {
             addr.do_send(Manage(msg));
@@ -190,6 +208,62 @@ pub struct PairRef<T = Bytes> {
     pub inlet: InletRef<T>,
     /// Data comes out here: it was read from the other side.
     pub outlet: OutletRef<T>,
+}
+
+impl<T: Payload> AnyOutlet for OutletRef<T> {
+    fn reserve(&self, link: &Arc<Link>, consumer: &dyn AnyInlet) -> Option<Attachment> {
+        let consumer = consumer.as_any().downcast_ref::<InletRef<T>>()?.0.boxed();
+        let (tx, rx) = oneshot::channel();
+        let reserve = ReserveOutlet { link: link.clone(), consumer, reply: Some(tx), handled: false };
+        self.0.send(OutletMsg::Reserve(Box::new(reserve)));
+        Some(rx)
+    }
+
+    fn release(&self, link: LinkId) {
+        self.0.send(OutletMsg::Release(link));
+    }
+
+    fn detach(&self, link: LinkId) -> oneshot::Receiver<Option<Count>> {
+        let (tx, rx) = oneshot::channel();
+        self.0.send(OutletMsg::Detach(link, Some(tx)));
+        rx
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl<T: Payload> AnyInlet for InletRef<T> {
+    fn attach(&self, link: &Arc<Link>, producer: &dyn AnyOutlet) -> Option<Attachment> {
+        let producer = producer.as_any().downcast_ref::<OutletRef<T>>()?.0.weak();
+        let (tx, rx) = oneshot::channel();
+        let attach = AttachInlet { link: link.clone(), producer, gated: true, reply: Some(tx), handled: false };
+        self.0.send(InletMsg::Attach(Box::new(attach)));
+        Some(rx)
+    }
+
+    fn open(&self, link: LinkId) {
+        self.0.send(InletMsg::Open(link));
+    }
+
+    fn is_alive(&self) -> bool {
+        self.0.is_alive()
+    }
+
+    fn manage(&self) -> Box<dyn ManageHandle> {
+        self.0.manage()
+    }
+
+    fn close_at(&self, link: LinkId, at: Count) -> oneshot::Receiver<Option<Result<(), Violation>>> {
+        let (tx, rx) = oneshot::channel();
+        self.0.send(InletMsg::CloseAt(Box::new(CloseAt { link, at, reply: Some(tx) })));
+        rx
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
 }
 
 impl<T> Clone for InletRef<T> {

@@ -5,10 +5,10 @@ use super::address::{InletPort, ManagePort, OutletPort};
 use super::control::Envelope;
 use super::identity::ComponentInfo;
 use super::message::{
-    InletEvent, InletMsg, Manage, ManageHandle, ManageMsg, OutletEvent, OutletMsg, ToInlet, ToOutlet,
+    InletEvent, InletMsg, Manage, ManageHandle, ManageMsg, OutletEvent, OutletMsg, PartState, ToInlet, ToOutlet,
 };
 use super::port::{AnyPort, Heard, Home, Inlet, Outlet, Owner};
-use crate::proto::link::{Cause, Payload, Reason};
+use crate::proto::link::{Cause, Down, Payload, Reason};
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use std::any::Any;
@@ -52,6 +52,35 @@ pub trait Component: Actor<Context = Context<Self>> + Handler<Manage> {
         }
     }
 
+    /// True if the component holds nothing: no item that it took, and nothing that it gave and has not sent. Asked while a
+    /// supervisor waits to take it out of its chain.
+    fn is_settled(&mut self) -> bool {
+        let mut settled = true;
+        self.ports(&mut |port| settled &= port.is_settled());
+        settled
+    }
+
+    /// A supervisor wants to take the component out of its chain, and all before has been worked off: give what is still
+    /// held. Nothing by default.
+    ///
+    /// # Errors
+    ///
+    /// It holds what it cannot give; it then stays in its chain, and this says why.
+    fn on_flush(&mut self, ctx: &mut Context<Self>) -> Result<(), Reason> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// The state for a successor to go on from, given up. None by default.
+    fn take_state(&mut self) -> Option<PartState> {
+        None
+    }
+
+    /// Goes on from a predecessor's state, or gives it back if it is of no use here.
+    fn put_state(&mut self, state: PartState) -> Result<(), PartState> {
+        Err(state)
+    }
+
     /// Answers a control message, or gives it back to be passed on.
     fn on_control(&mut self, envelope: Envelope, ctx: &mut Context<Self>) -> Option<Envelope> {
         let _ = ctx;
@@ -90,6 +119,17 @@ pub fn inlet<A, const P: usize>(
             // P5: of another attachment, it is dropped and so answered `Gone`
             if act.inlet_port().link().is_some_and(|own| own.id() == link) {
                 control(act, envelope, ctx, true);
+            }
+        }
+        InletMsg::Batch(link, items) => {
+            for item in items {
+                // what comes after a cause, in this port or another of the component, is not taken (A2)
+                if act.inlet_port().owner().is_some_and(|owner| owner.untold().is_some()) {
+                    break;
+                }
+                if let Some(event) = act.inlet_port().receive_down(Down::Consume { link, item }) {
+                    guarded(act, ctx, |act, ctx| hook(act, event, ctx));
+                }
             }
         }
         msg => {
@@ -142,6 +182,22 @@ pub fn manage<A: Component>(act: &mut A, msg: Manage, ctx: &mut Context<A>) {
         ManageMsg::Abort(cause) => abort(act, ctx, &cause),
         ManageMsg::Drain => guarded(act, ctx, |act, ctx| act.on_drain(ctx)),
         ManageMsg::Stop => ctx.stop(),
+        ManageMsg::Settle(reply) => owner.wait_settled(reply),
+        ManageMsg::Flush(reply) => {
+            let mut flushed = Ok(());
+            guarded(act, ctx, |act, ctx| flushed = act.on_flush(ctx));
+            let _ = reply.send(flushed);
+        }
+        ManageMsg::TakeState(reply) => {
+            let mut state = None;
+            guarded(act, ctx, |act, _| state = act.take_state());
+            let _ = reply.send(state);
+        }
+        ManageMsg::PutState(state, reply) => {
+            let mut put = Ok(());
+            guarded(act, ctx, |act, _| put = act.put_state(state));
+            let _ = reply.send(put);
+        }
     }
     leave(act, ctx);
 }
@@ -213,23 +269,33 @@ fn enter<A: Component>(act: &mut A, ctx: &mut Context<A>, mark: impl Fn(&mut A) 
 
 /// The end of a handler: tells the component if one of its ports met a cause, and asks for the end of the turn.
 fn leave<A: Component>(act: &mut A, ctx: &mut Context<A>) {
+    // one look at each port, and nothing cloned unless it is needed: this runs for every message
     let mut due = false;
-    let mut owner = None;
+    let mut untold = None;
+    let mut known = false;
+    let mut settling = false;
     act.ports(&mut |port| {
+        port.after_handler();
         due |= port.is_grant_due();
-        if owner.is_none() {
-            owner = port.owner().map(|owner| {
-                owner.leave_turn();
-                (owner.untold().cloned(), !A::DRIVEN)
-            });
+        if let (false, Some(owner)) = (known, port.owner()) {
+            known = true;
+            owner.leave_turn();
+            untold = owner.untold().cloned();
+            settling = owner.is_settling();
         }
     });
-    let Some((untold, grants)) = owner else { return };
     if let Some(cause) = untold {
         return abort(act, ctx, &cause);
     }
-    if due && grants && identify(act, ctx).ask_turn_end() {
-        ctx.spawn(TurnEnd);
+    if settling && act.is_settled() {
+        identify(act, ctx).tell_settled();
+    }
+    if due && !A::DRIVEN {
+        let mut asked = false;
+        act.ports(&mut |port| asked = asked || port.owner().is_some_and(|owner| owner.ask_turn_end()));
+        if asked {
+            ctx.spawn(TurnEnd);
+        }
     }
 }
 

@@ -34,6 +34,8 @@ impl<T: 'static, const P: usize> Message for ToOutlet<T, P> {
 pub(crate) enum InletMsg<T> {
     /// Along the link.
     Down(Down<T>),
+    /// Several items along the link, in order.
+    Batch(LinkId, Vec<T>),
     /// The last message of an attachment, with the sender's hold on the receiver (see the module's ownership rules).
     Last(Down<T>, Box<dyn DownTx<T>>),
     /// A control message that travels with the data.
@@ -64,6 +66,7 @@ impl<T> fmt::Debug for InletMsg<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Down(_) => "Down",
+            Self::Batch(..) => "Batch",
             Self::Last(..) => "Last",
             Self::Control(..) => "Control",
             Self::Attach(_) => "Attach",
@@ -172,14 +175,18 @@ pub(crate) struct CloseAt {
 }
 
 /// A message for a component as a whole.
-#[derive(Debug)]
 pub struct Manage(pub(crate) ManageMsg);
+
+impl fmt::Debug for Manage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Manage")
+    }
+}
 
 impl Message for Manage {
     type Result = ();
 }
 
-#[derive(Debug)]
 pub(crate) enum ManageMsg {
     /// Abort all ports with this cause.
     Abort(Arc<Cause>),
@@ -187,7 +194,18 @@ pub(crate) enum ManageMsg {
     Drain,
     /// Stop the actor, whatever it does.
     Stop,
+    /// Answer once it holds nothing and all it gave is sent.
+    Settle(oneshot::Sender<()>),
+    /// Give what it holds, since it is to leave its chain.
+    Flush(oneshot::Sender<Result<(), Reason>>),
+    /// Give up its state, if it has one, for a successor.
+    TakeState(oneshot::Sender<Option<PartState>>),
+    /// Go on from a predecessor's state; back if it is of no use.
+    PutState(PartState, oneshot::Sender<Result<(), PartState>>),
 }
+
+/// What a component hands to its successor: whatever both agree on.
+pub type PartState = Box<dyn std::any::Any + Send>;
 
 /// A weak, erased way to a component.
 pub trait ManageHandle: Send + Sync + fmt::Debug {
@@ -199,23 +217,60 @@ pub trait ManageHandle: Send + Sync + fmt::Debug {
     fn stop(&self);
     /// True while its actor takes messages.
     fn is_alive(&self) -> bool;
+    /// The same way, to keep.
+    fn boxed(&self) -> Box<dyn ManageHandle>;
+    /// Resolves once the component holds nothing and all it gave is sent.
+    fn settle(&self) -> oneshot::Receiver<()>;
+    /// Has the component give what it holds.
+    fn flush(&self) -> oneshot::Receiver<Result<(), Reason>>;
+    /// Takes the component's state, if it has one.
+    fn take_state(&self) -> oneshot::Receiver<Option<PartState>>;
+    /// Gives the component a predecessor's state.
+    fn put_state(&self, state: PartState) -> oneshot::Receiver<Result<(), PartState>>;
+}
+
+/// The answer to an attachment's step.
+pub type Attachment = oneshot::Receiver<Result<Arc<ComponentInfo>, AttachError>>;
+
+/// An outlet with its payload erased, for transactions. Holds its actor.
+pub trait AnyOutlet: Send + Sync {
+    /// First step of an attachment to `consumer`. `None` if that takes another payload.
+    fn reserve(&self, link: &Arc<Link>, consumer: &dyn AnyInlet) -> Option<Attachment>;
+    /// Takes a reservation back.
+    fn release(&self, link: LinkId);
+    /// First step of a detach: the position at which the producer stopped; `None` if the link is not attached there.
+    fn detach(&self, link: LinkId) -> oneshot::Receiver<Option<Count>>;
+    /// The typed reference.
+    fn as_any(&self) -> &dyn std::any::Any;
+}
+
+/// An inlet with its payload erased, for transactions. Holds its actor.
+pub trait AnyInlet: Send + Sync {
+    /// Second step of an attachment to `producer`, which has reserved; nothing is granted before [`open`](Self::open). `None`
+    /// if that sends another payload.
+    fn attach(&self, link: &Arc<Link>, producer: &dyn AnyOutlet) -> Option<Attachment>;
+    /// The attachment stands: grants may leave.
+    fn open(&self, link: LinkId);
+    /// True while its actor takes messages.
+    fn is_alive(&self) -> bool;
+    /// Second step of a detach; `None` if the link is not attached there.
+    fn close_at(&self, link: LinkId, at: Count) -> oneshot::Receiver<Option<Result<(), Violation>>>;
+    /// A weak way to the component as a whole.
+    fn manage(&self) -> Box<dyn ManageHandle>;
+    /// The typed reference.
+    fn as_any(&self) -> &dyn std::any::Any;
 }
 
 /// A weak, erased way to an outlet, for transactions.
 pub trait OutletHandle: Send + Sync + fmt::Debug {
-    /// First step of a detach: the position at which the producer stopped; `None` if the link is not attached there or
-    /// the component is gone.
-    fn detach(&self, link: LinkId) -> oneshot::Receiver<Option<Count>>;
+    /// A strong way, unless the component is gone.
+    fn upgrade(&self) -> Option<Box<dyn AnyOutlet>>;
 }
 
 /// A weak, erased way to an inlet, for transactions.
 pub trait InletHandle: Send + Sync + fmt::Debug {
-    /// A hold on the actor, so that it lasts through a transaction.
-    fn hold(&self) -> Option<Box<dyn std::any::Any + Send>>;
-    /// The same way, to keep.
-    fn boxed(&self) -> Box<dyn InletHandle>;
-    /// Second step of a detach.
-    fn close_at(&self, link: LinkId, at: Count) -> oneshot::Receiver<Option<Result<(), Violation>>>;
+    /// A strong way, unless the component is gone.
+    fn upgrade(&self) -> Option<Box<dyn AnyInlet>>;
 }
 
 /// What the hook of an inlet is told.

@@ -44,6 +44,9 @@
 /// | `control M => hook;` | `hook(&mut self, Ask<M>, &mut Context<Self>) -> Option<Ask<M>>`; `Some` passes on |
 /// | `aborted => hook;` | `hook(&mut self, &Arc<Cause>, &mut Context<Self>)`; once, before the actor stops |
 /// | `drain => hook;` | `hook(&mut self, &mut Context<Self>)`: produce no more, and end |
+/// | `settled => method;` | `method(&mut self) -> bool`: nothing is held inside; by the ports by default |
+/// | `flush => hook;` | `hook(&mut self, &mut Context<Self>) -> Result<(), Reason>`: give what is held |
+/// | `state => take, put;` | hand state to a successor, and go on from a predecessor's |
 /// | `name => method;` | `method(&self) -> Arc<str>`; the type's name by default |
 /// | `two_way;` | inlet and outlet are two directions of one thing, no flow |
 /// | `driven;` | a future of the actor's own sends the grants |
@@ -124,6 +127,39 @@ macro_rules! wire {
         $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
             fn on_drain(&mut self, ctx: &mut ::actix::Context<Self>) {
                 self.$hook(ctx);
+            }
+        ] $($rest)*);
+    };
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+        settled => $method:ident; $($rest:tt)*) => {
+        $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
+            fn is_settled(&mut self) -> bool {
+                self.$method()
+            }
+        ] $($rest)*);
+    };
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+        flush => $hook:ident; $($rest:tt)*) => {
+        $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
+            fn on_flush(
+                &mut self,
+                ctx: &mut ::actix::Context<Self>,
+            ) -> ::std::result::Result<(), $crate::proto::link::Reason> {
+                self.$hook(ctx)
+            }
+        ] $($rest)*);
+    };
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+        state => $take:ident, $put:ident; $($rest:tt)*) => {
+        $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
+            fn take_state(&mut self) -> ::std::option::Option<$crate::component::message::PartState> {
+                self.$take()
+            }
+            fn put_state(
+                &mut self,
+                state: $crate::component::message::PartState,
+            ) -> ::std::result::Result<(), $crate::component::message::PartState> {
+                self.$put(state)
             }
         ] $($rest)*);
     };

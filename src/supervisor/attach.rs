@@ -20,8 +20,8 @@
 
 use super::{Supervisor, SupervisorActor};
 use crate::component::link::{Link, Observer};
-use crate::component::message::{AttachInlet, CloseAt, InletMsg, OutletMsg, ReserveOutlet};
-use crate::component::{ComponentInfo, InletRef, OutletRef, PairRef};
+use crate::component::message::{AnyInlet, AnyOutlet, Attachment};
+use crate::component::{InletRef, OutletRef, PairRef};
 use crate::proto::link::{AttachError, Cause, Count, LinkId, Payload, Side};
 use actix::fut::wrap_future;
 use actix::{AsyncContext, Context, Handler, Message};
@@ -29,7 +29,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use thiserror::Error;
-use tokio::sync::oneshot;
 
 /// An attachment was not made.
 #[derive(Clone, Debug, Error)]
@@ -49,6 +48,9 @@ pub enum AttachFailure {
     /// The link was aborted while it was made: one of the components went, or was aborted.
     #[error("the link was aborted: {0}")]
     Aborted(Arc<Cause>),
+    /// The two ports carry different payloads. Only for ports whose types were erased; nothing was done.
+    #[error("the payloads do not agree")]
+    WrongPayload,
     /// The supervisor is gone.
     #[error("the supervisor is gone")]
     NoSupervisor,
@@ -69,13 +71,7 @@ impl Supervisor {
         inlet: &InletRef<T>,
     ) -> Result<LinkId, AttachFailure> {
         let (outlet, inlet) = (outlet.clone(), inlet.clone());
-        self.run(|observer| async move {
-            let mut joining = Joining::reserve(&outlet, &inlet, observer).await?;
-            joining.attach().await?;
-            joining.unharmed()?;
-            Ok(joining.open())
-        })
-        .await
+        self.run(|observer| async move { join(&outlet, &inlet, observer).await }).await
     }
 
     /// Joins two two-way components in both directions, or neither. An agent that connects by itself should be `a`: its consumer
@@ -125,11 +121,23 @@ impl Supervisor {
     }
 }
 
+/// Both steps. Unless it succeeds, both ports are as they were.
+pub(super) async fn join(
+    outlet: &dyn AnyOutlet,
+    inlet: &dyn AnyInlet,
+    observer: Arc<dyn Observer>,
+) -> Result<LinkId, AttachFailure> {
+    let mut joining = Joining::reserve(outlet, inlet, observer).await?;
+    joining.attach().await?;
+    joining.unharmed()?;
+    Ok(joining.open())
+}
+
 /// An attachment in the making. Dropped before it stands, both components are as they were: nothing was granted.
-struct Joining<T: Payload> {
+pub(super) struct Joining<'a> {
     link: Arc<Link>,
-    outlet: OutletRef<T>,
-    inlet: InletRef<T>,
+    outlet: &'a dyn AnyOutlet,
+    inlet: &'a dyn AnyInlet,
     stage: Stage,
 }
 
@@ -143,38 +151,34 @@ enum Stage {
     Open,
 }
 
-impl<T: Payload> Joining<T> {
+impl<'a> Joining<'a> {
     /// The first step.
-    async fn reserve(
-        outlet: &OutletRef<T>,
-        inlet: &InletRef<T>,
+    pub(super) async fn reserve(
+        outlet: &'a dyn AnyOutlet,
+        inlet: &'a dyn AnyInlet,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, AttachFailure> {
-        if !inlet.0.is_alive() {
+        if !inlet.is_alive() {
             return Err(AttachFailure::Gone(Side::Consumer));
         }
         let link = Link::new(Some(observer));
-        let joining = Self { link: link.clone(), outlet: outlet.clone(), inlet: inlet.clone(), stage: Stage::Reserved };
-        let (tx, rx) = oneshot::channel();
-        let reserve = ReserveOutlet { link, consumer: inlet.0.boxed(), reply: Some(tx), handled: false };
-        outlet.0.send(OutletMsg::Reserve(Box::new(reserve)));
-        answered(rx, Side::Producer).await?;
+        let answer = outlet.reserve(&link, inlet).ok_or(AttachFailure::WrongPayload)?;
+        let joining = Self { link, outlet, inlet, stage: Stage::Reserved };
+        answered(answer, Side::Producer).await?;
         Ok(joining)
     }
 
     /// The second step.
-    async fn attach(&mut self) -> Result<(), AttachFailure> {
+    pub(super) async fn attach(&mut self) -> Result<(), AttachFailure> {
         // the producer may have gone meanwhile: the consumer need not know
         self.unharmed()?;
-        let (tx, rx) = oneshot::channel();
-        let (link, producer) = (self.link.clone(), self.outlet.0.weak());
-        let attach = AttachInlet { link, producer, gated: true, reply: Some(tx), handled: false };
+        let answer = self.inlet.attach(&self.link, self.outlet).ok_or(AttachFailure::WrongPayload)?;
         self.stage = Stage::Attached;
-        self.inlet.0.send(InletMsg::Attach(Box::new(attach)));
-        answered(rx, Side::Consumer).await
+        answered(answer, Side::Consumer).await
     }
 
-    fn unharmed(&self) -> Result<(), AttachFailure> {
+    /// Nobody has aborted the link meanwhile.
+    pub(super) fn unharmed(&self) -> Result<(), AttachFailure> {
         match self.link.cell().cause() {
             Some(cause) => Err(AttachFailure::Aborted(cause.clone())),
             None => Ok(()),
@@ -182,29 +186,27 @@ impl<T: Payload> Joining<T> {
     }
 
     /// The link stands: the consumer may grant.
-    fn open(mut self) -> LinkId {
+    pub(super) fn open(mut self) -> LinkId {
         self.stage = Stage::Open;
-        self.inlet.0.send(InletMsg::Open(self.link.id()));
+        self.inlet.open(self.link.id());
         self.link.id()
     }
 }
 
-impl<T: Payload> Drop for Joining<T> {
+impl Drop for Joining<'_> {
     fn drop(&mut self) {
         let link = self.link.id();
         if self.stage != Stage::Open {
-            self.outlet.0.send(OutletMsg::Release(link));
+            self.outlet.release(link);
         }
         if self.stage == Stage::Attached {
-            self.inlet.0.send(InletMsg::CloseAt(Box::new(CloseAt { link, at: Count::ZERO, reply: None })));
+            // nobody waits for the answer: nothing was granted, so nothing has come
+            drop(self.inlet.close_at(link, Count::ZERO));
         }
     }
 }
 
-async fn answered(
-    reply: oneshot::Receiver<Result<Arc<ComponentInfo>, AttachError>>,
-    side: Side,
-) -> Result<(), AttachFailure> {
+async fn answered(reply: Attachment, side: Side) -> Result<(), AttachFailure> {
     match reply.await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(AttachFailure::Refused { side, error }),

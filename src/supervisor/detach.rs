@@ -12,7 +12,8 @@
 //! ```
 
 use super::{Supervisor, SupervisorActor};
-use crate::proto::link::{Cause, Count, LinkId, LinkState, Side, Violation};
+use crate::component::message::{AnyInlet, AnyOutlet};
+use crate::proto::link::{Cause, Count, LinkCell, LinkId, LinkState, Side, Violation};
 use actix::fut::wrap_future;
 use actix::{AsyncContext, Context, Handler, Message};
 use std::sync::Arc;
@@ -68,41 +69,45 @@ impl Handler<Detach> for SupervisorActor {
 
     fn handle(&mut self, Detach { link: id, reply }: Detach, ctx: &mut Context<Self>) {
         let edge = self.graph.link(id).filter(|edge| edge.is_live());
-        let parts = edge.and_then(|edge| Some((edge, edge.outlet.as_ref()?, edge.inlet.as_ref()?)));
-        let Some((edge, outlet, inlet)) = parts else {
-            let _ = reply.send(Err(DetachFailure::NotAttached(id)));
+        // held through the transaction: the producer's hold on the consumer ends when it stops
+        let parts = edge.and_then(|edge| {
+            let outlet = edge.outlet.as_ref()?.upgrade()?;
+            Some((edge.cell.clone(), outlet, edge.inlet.as_ref()?.upgrade()?))
+        });
+        let Some((cell, outlet, inlet)) = parts else {
+            let cause = self.graph.link(id).and_then(|edge| edge.cell.cause().cloned());
+            let _ = reply.send(Err(cause.map_or(DetachFailure::NotAttached(id), DetachFailure::Aborted)));
             return;
         };
-        // the consumer must last until it has verified: the producer's hold on it ends when it stops
-        let hold = inlet.hold();
-        let cell = edge.cell.clone();
-        let stopped = outlet.detach(id);
-        let closer = inlet.boxed();
         ctx.spawn(wrap_future(async move {
-            let result = async {
-                // a producer that ends and stops takes no message any more
-                let over = |side| match (cell.cause(), cell.outlet_state()) {
-                    (Some(cause), _) => DetachFailure::Aborted(cause.clone()),
-                    (None, LinkState::EndedClean | LinkState::EndedUnclean) => DetachFailure::NotAttached(id),
-                    (None, _) => DetachFailure::Gone(side),
-                };
-                let at = match stopped.await {
-                    Ok(Some(at)) => at,
-                    Ok(None) => {
-                        return Err(match cell.cause() {
-                            Some(cause) => DetachFailure::Aborted(cause.clone()),
-                            None => DetachFailure::NotAttached(id),
-                        });
-                    }
-                    Err(_) => return Err(over(Side::Producer)),
-                };
-                match closer.close_at(id, at).await {
-                    Ok(Some(verified)) => Ok(verified.map(|()| at)?),
-                    Ok(None) | Err(_) => Err(over(Side::Consumer)),
-                }
-            };
-            let _ = reply.send(result.await);
-            drop(hold);
+            let _ = reply.send(part(&cell, &*outlet, &*inlet).await);
         }));
+    }
+}
+
+/// Both steps.
+pub(super) async fn part(
+    cell: &LinkCell,
+    outlet: &dyn AnyOutlet,
+    inlet: &dyn AnyInlet,
+) -> Result<Count, DetachFailure> {
+    let id = cell.id();
+    let broken = |otherwise| match cell.cause() {
+        Some(cause) => DetachFailure::Aborted(cause.clone()),
+        None => otherwise,
+    };
+    // a producer that ends and stops takes no message any more
+    let gone = |side| match cell.outlet_state() {
+        LinkState::EndedClean | LinkState::EndedUnclean => broken(DetachFailure::NotAttached(id)),
+        _ => broken(DetachFailure::Gone(side)),
+    };
+    let at = match outlet.detach(id).await {
+        Ok(Some(at)) => at,
+        Ok(None) => return Err(broken(DetachFailure::NotAttached(id))),
+        Err(_) => return Err(gone(Side::Producer)),
+    };
+    match inlet.close_at(id, at).await {
+        Ok(Some(verified)) => Ok(verified.map(|()| at)?),
+        Ok(None) | Err(_) => Err(gone(Side::Consumer)),
     }
 }

@@ -193,6 +193,15 @@ impl Graph {
         self.edges.get(&id)
     }
 
+    /// The live link into a component and the live link out of it, if it has one of each.
+    pub(super) fn between(&self, component: ComponentId) -> Option<(&Edge, &Edge)> {
+        let one = |side: fn(&Edge) -> Option<ComponentId>| {
+            let mut live = self.edges.values().filter(|edge| edge.is_live() && side(edge) == Some(component));
+            live.next().filter(|_| live.next().is_none())
+        };
+        Some((one(|edge| edge.consumer)?, one(|edge| edge.producer)?))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }

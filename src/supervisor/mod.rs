@@ -21,6 +21,7 @@ mod event;
 mod graph;
 mod shutdown;
 mod snapshot;
+mod splice;
 mod watch;
 
 pub use abort::{GRACE, Target};
@@ -29,13 +30,15 @@ pub use detach::DetachFailure;
 pub use event::{Event, EventBatch};
 pub use shutdown::ShutdownReport;
 pub use snapshot::{ComponentView, LinkView, Snapshot};
+pub use splice::{SpliceFailure, Spliced};
 pub use watch::{Events, RING};
 
+use crate::component::ComponentId;
 use crate::component::link::{Note, Observer};
-use actix::{Actor, Addr, Context, Handler, Message, System, WeakAddr};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, System, WeakAddr};
 use event::Emit;
 use graph::Graph;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::oneshot;
@@ -108,17 +111,33 @@ impl fmt::Debug for Supervisor {
 }
 
 /// The actor behind a [`Supervisor`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct SupervisorActor {
     graph: Graph,
     watchers: watch::Watchers,
     teardowns: abort::Teardowns,
     shutdown: Option<shutdown::Shutdown>,
     shutdowns: u64,
+    /// One for all links that it makes by itself.
+    notes: Option<Arc<dyn Observer>>,
+    /// The components that a splice works on.
+    splicing: BTreeSet<ComponentId>,
+}
+
+impl fmt::Debug for SupervisorActor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SupervisorActor").field("graph", &self.graph).finish_non_exhaustive()
+    }
 }
 
 impl Actor for SupervisorActor {
     type Context = Context<Self>;
+}
+
+impl SupervisorActor {
+    fn observer(&mut self, ctx: &mut Context<Self>) -> Arc<dyn Observer> {
+        self.notes.get_or_insert_with(|| Arc::new(Notes(ctx.address().downgrade()))).clone()
+    }
 }
 
 /// Notes from ports, to a supervisor that they must not keep alive.

@@ -136,6 +136,11 @@ impl Snapshot {
         found.map_or("?", |c| &c.name)
     }
 
+    /// The component of this name; the newest if there are several.
+    pub fn component(&self, name: &str) -> Option<ComponentId> {
+        self.components.iter().rev().find(|c| &*c.name == name).map(|c| c.id)
+    }
+
     /// The graph as a Mermaid flowchart.
     pub fn mermaid(&self) -> String {
         let mut out = String::from("flowchart LR\n");

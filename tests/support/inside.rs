@@ -4,8 +4,10 @@ use actix::prelude::*;
 use versile_io::component::Component;
 use versile_io::component::drive;
 
+type Run<A> = dyn FnOnce(&mut A, &mut <A as Actor>::Context) + Send;
+
 /// A closure for an actor.
-pub(crate) struct Inside<A: Actor>(pub(crate) Box<dyn FnOnce(&mut A, &mut A::Context) + Send>);
+pub(crate) struct Inside<A: Actor>(pub(crate) Box<Run<A>>);
 
 impl<A: Actor> Message for Inside<A> {
     type Result = ();

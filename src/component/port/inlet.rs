@@ -197,20 +197,21 @@ impl<T: Payload> Inlet<T> {
         handle: impl FnOnce() -> Box<dyn InletHandle>,
     ) -> Option<InletEvent<T>> {
         match msg {
-            InletMsg::Down(down) => self.down(down),
+            InletMsg::Down(down) => self.receive_down(down),
             // the hold is dropped once the message is handled
-            InletMsg::Last(down, _hold) => self.down(down),
+            InletMsg::Last(down, _hold) => self.receive_down(down),
             InletMsg::Attach(attach) => self.attach(*attach, handle),
             InletMsg::Open(link) => {
                 self.gated &= self.link.as_ref().is_none_or(|own| own.id() != link);
                 None
             }
             InletMsg::CloseAt(close) => self.close_at(*close),
-            InletMsg::Control(..) => unreachable!("the driver handles control messages"),
+            InletMsg::Batch(..) | InletMsg::Control(..) => unreachable!("the driver handles these"),
         }
     }
 
-    fn down(&mut self, down: Down<T>) -> Option<InletEvent<T>> {
+    /// Handles what comes along the link.
+    pub(crate) fn receive_down(&mut self, down: Down<T>) -> Option<InletEvent<T>> {
         let received = match down {
             Down::Consume { link, item } => self.core.handle_consume(link, item),
             Down::End { link, clean } => self.core.handle_end(link, clean),
@@ -274,24 +275,19 @@ impl<T: Payload> Inlet<T> {
     fn after(&mut self) {
         self.run();
         if self.owner.as_ref().is_none_or(|owner| !owner.is_in_turn()) {
+            self.after_handler();
             self.send_grants();
         }
     }
 
-    /// Does what cannot wait for the end of the turn.
+    /// Does what cannot wait for the end of the handler. The hold on the own actor can: nothing ends it before, and an item
+    /// that is released at once needs none.
     fn run(&mut self) {
         while let Some(effect) = self.core.poll_urgent() {
             match effect {
                 InletEffect::Send(up) => self.send(up),
                 InletEffect::Over(terminal) => self.over(terminal),
             }
-        }
-        let wanted = self.core.has_work();
-        if wanted != self.hold.is_some() {
-            self.hold = match wanted {
-                true => self.owner.as_ref().and_then(|owner| owner.home.hold()),
-                false => None,
-            };
         }
     }
 
@@ -344,6 +340,11 @@ impl<T: Payload> AnyPort for Inlet<T> {
     fn abort_with(&mut self, cause: &Arc<Cause>) {
         self.core.abort(cause.clone());
         self.run();
+        self.after_handler();
+    }
+
+    fn is_settled(&self) -> bool {
+        self.core.held().is_zero()
     }
 
     fn send_grants(&mut self) {
@@ -366,6 +367,16 @@ impl<T: Payload> AnyPort for Inlet<T> {
 
     fn is_grant_due(&self) -> bool {
         !self.gated && self.core.is_grant_due()
+    }
+
+    fn after_handler(&mut self) {
+        let wanted = self.core.has_work();
+        if wanted != self.hold.is_some() {
+            self.hold = match wanted {
+                true => self.owner.as_ref().and_then(|owner| owner.home.hold()),
+                false => None,
+            };
+        }
     }
 
     fn drain(&mut self) {}

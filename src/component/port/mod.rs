@@ -4,6 +4,7 @@
 //! other side: so a component that stops, panics or whose arbiter stops is noticed (rule A3). `Drop` sets the cell and
 //! sends; it never spawns, blocks or panics.
 
+mod batch;
 mod inlet;
 mod outlet;
 
@@ -20,7 +21,8 @@ use crate::proto::link::{Cause, Reason};
 use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use tokio::sync::oneshot;
 
 /// What the ports of one component share. Held by the ports alone, so it is gone when they are.
 pub struct Owner {
@@ -30,6 +32,9 @@ pub struct Owner {
     broken: OnceLock<Arc<Cause>>,
     /// A handler of the component runs: grants wait for the end of the turn (rule F1).
     in_turn: AtomicBool,
+    /// A supervisor waits until the component holds nothing.
+    settling: AtomicBool,
+    settlers: Mutex<Vec<oneshot::Sender<()>>>,
     /// The end of the turn has been asked for.
     turn_end_asked: AtomicBool,
     /// Those who are told when the component is gone.
@@ -44,6 +49,8 @@ impl Owner {
             home,
             broken: OnceLock::new(),
             in_turn: AtomicBool::new(false),
+            settling: AtomicBool::new(false),
+            settlers: Mutex::default(),
             turn_end_asked: AtomicBool::new(false),
             observers: Mutex::default(),
             _counted: Counted::component(),
@@ -90,6 +97,27 @@ impl Owner {
         if !observers.iter().any(|known| Arc::ptr_eq(known, observer)) {
             observers.push(observer.clone());
         }
+    }
+
+    pub(crate) fn wait_settled(&self, reply: oneshot::Sender<()>) {
+        self.settlers().push(reply);
+        self.settling.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_settling(&self) -> bool {
+        self.settling.load(Relaxed)
+    }
+
+    pub(crate) fn tell_settled(&self) {
+        self.settling.store(false, Relaxed);
+        for settler in self.settlers().drain(..) {
+            let _ = settler.send(());
+        }
+    }
+
+    fn settlers(&self) -> MutexGuard<'_, Vec<oneshot::Sender<()>>> {
+        // nothing runs under the lock but the vector's own code
+        self.settlers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The cause for a port that is dropped: the component's own if it was told one.
@@ -146,10 +174,14 @@ pub trait AnyPort {
     fn adopt(&mut self, owner: &Arc<Owner>);
     /// Breaks the port off.
     fn abort_with(&mut self, cause: &Arc<Cause>);
+    /// True if nothing is held in it or, for an outlet, waits to be sent.
+    fn is_settled(&self) -> bool;
     /// Sends grants that are due; nothing for an outlet.
     fn send_grants(&mut self);
     /// True if grants are due.
     fn is_grant_due(&self) -> bool;
+    /// The end of a handler: does what may be put off until then.
+    fn after_handler(&mut self);
     /// Ends an outlet that will not complete its data; nothing for an inlet.
     fn drain(&mut self);
     /// The link, if attached.

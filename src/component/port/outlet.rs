@@ -1,5 +1,6 @@
 //! The outlet as an actor owns it.
 
+use super::batch::{Batch, Items};
 use super::{AnyPort, Owner};
 use crate::component::ComponentInfo;
 use crate::component::address::DownTx;
@@ -24,6 +25,8 @@ pub struct Outlet<T: Payload> {
     owner: Option<Arc<Owner>>,
     link: Option<Arc<Link>>,
     peer: Option<Box<dyn DownTx<T>>>,
+    /// What the running handler pushed and may send.
+    batch: Batch<T>,
     /// A hold on the own actor while something is left to send.
     hold: Option<Box<dyn Any + Send>>,
     keep: bool,
@@ -39,6 +42,7 @@ impl<T: Payload> Default for Outlet<T> {
             owner: None,
             link: None,
             peer: None,
+            batch: Batch::default(),
             hold: None,
             keep: false,
             early: None,
@@ -213,6 +217,8 @@ impl<T: Payload> Outlet<T> {
                 Heard::Nothing
             }
             OutletMsg::Detach(link, to) => {
+                // everything that counts as sent must be before the supervisor's next message to the consumer
+                self.flush();
                 let at = self.core.detach(link);
                 self.run();
                 reply(to, at);
@@ -247,12 +253,15 @@ impl<T: Payload> Outlet<T> {
     fn run(&mut self) {
         while let Some(effect) = self.core.poll_effect() {
             match effect {
-                OutletEffect::Send(down @ Down::Consume { .. }) => {
-                    if let Some(peer) = &self.peer {
-                        peer.send(InletMsg::Down(down));
+                OutletEffect::Send(Down::Consume { item, .. }) => {
+                    let quantity = item.quantity();
+                    let full = self.batch.push(item, quantity);
+                    if full || self.owner.as_ref().is_none_or(|owner| !owner.is_in_turn()) {
+                        self.flush();
                     }
                 }
                 OutletEffect::Send(last) => {
+                    self.flush();
                     if let Some(peer) = self.peer.take() {
                         let hold = peer.boxed();
                         peer.send(InletMsg::Last(last, hold));
@@ -262,6 +271,19 @@ impl<T: Payload> Outlet<T> {
             }
         }
         self.sync();
+    }
+
+    /// Sends the batch.
+    fn flush(&mut self) {
+        let (Some(peer), Some(link)) = (&self.peer, &self.link) else {
+            self.batch.take();
+            return;
+        };
+        match self.batch.take() {
+            Items::None => {}
+            Items::One(item) => peer.send(InletMsg::Down(Down::Consume { link: link.id(), item })),
+            Items::Many(items) => peer.send(InletMsg::Batch(link.id(), items)),
+        }
     }
 
     fn over(&mut self, terminal: Terminal) {
@@ -274,6 +296,7 @@ impl<T: Payload> Outlet<T> {
             Terminal::Ended { .. } => self.peer = None,
             Terminal::Aborted(cause) => {
                 self.peer = None;
+                self.batch.take();
                 match &self.owner {
                     Some(owner) => owner.port_broken(&cause),
                     None => self.early = Some(cause),
@@ -393,10 +416,18 @@ impl<T: Payload> AnyPort for Outlet<T> {
         self.run();
     }
 
+    fn is_settled(&self) -> bool {
+        !self.core.has_work()
+    }
+
     fn send_grants(&mut self) {}
 
     fn is_grant_due(&self) -> bool {
         false
+    }
+
+    fn after_handler(&mut self) {
+        self.flush();
     }
 
     fn drain(&mut self) {

@@ -14,7 +14,7 @@
 //! is still delivered, the outlet ends unclean unless it had ended already, and a producer that has more to send is
 //! aborted. An abort always takes both directions: a two-way component that is dead on one side is dead.
 
-use super::{Done, Holder, ITEMS_PER_TURN, Outcome, PartResult, Pull, type_name};
+use super::{Budget, Done, Holder, Outcome, PartResult, Pull, type_name};
 use crate::component::control::Envelope;
 use crate::component::drive;
 use crate::component::link::Waiting;
@@ -372,7 +372,8 @@ impl<D: Duplex> DuplexActor<D> {
 
     /// Pulls while there is credit, for a bounded number of items. True if it should go on soon.
     fn read(&mut self, cx: &mut std::task::Context<'_>) -> PartResult<bool> {
-        for _ in 0..ITEMS_PER_TURN {
+        let mut budget = Budget::for_a_turn();
+        while !budget.is_spent() {
             if self.output.is_closed() {
                 return Ok(false);
             }
@@ -400,6 +401,7 @@ impl<D: Duplex> DuplexActor<D> {
                 }
                 Poll::Ready(pulled) => match pulled? {
                     Pull::Item(item) => {
+                        budget.spend(item.quantity());
                         self.output.waiting(Waiting::No);
                         // with credit and nothing waiting the outlet takes any item
                         let _ = self.output.push(item);

@@ -2,6 +2,7 @@
 
 use super::{Done, Holder, Outcome, PartResult, type_name};
 use crate::component::control::Envelope;
+use crate::component::message::PartState;
 use crate::component::{AddrExt, Inlet, InletEvent, InletRef, Outlet, OutletEvent, OutletRef};
 use crate::proto::link::{Cause, Payload, PushError, Window};
 use crate::wire;
@@ -48,6 +49,27 @@ pub trait Filter: Unpin + 'static {
     fn finish(&mut self, clean: bool, out: &mut Outbox<Self::Out>) -> PartResult<bool> {
         let _ = out;
         Ok(clean)
+    }
+
+    /// A supervisor wants to take the part out of its chain, and all before has been applied: gives what it still holds.
+    ///
+    /// # Errors
+    ///
+    /// It holds what it cannot give, such as the beginning of a frame; it then stays in its chain, and this says why.
+    fn flush(&mut self, out: &mut Outbox<Self::Out>) -> PartResult {
+        let _ = out;
+        Ok(())
+    }
+
+    /// What a successor can go on from, such as the beginning of a frame, given up. `None` if the part holds nothing, or
+    /// has no such state.
+    fn take_state(&mut self) -> Option<PartState> {
+        None
+    }
+
+    /// Goes on from a predecessor's state, or gives it back if it is of no use here.
+    fn put_state(&mut self, state: PartState) -> Result<(), PartState> {
+        Err(state)
     }
 
     /// How much may wait in front of this part.
@@ -137,6 +159,9 @@ wire!([F: Filter] FilterActor<F> {
     outlet output: F::Out => on_output;
     controls => on_control;
     aborted => on_aborted;
+    settled => is_empty;
+    flush => flush_part;
+    state => take_part_state, put_part_state;
     name => part_name;
 });
 
@@ -167,6 +192,28 @@ impl<F: Filter> FilterActor<F> {
         }
         self.waiting.clear();
         self.part.finish(Outcome::Aborted(cause.clone()));
+    }
+
+    fn is_empty(&mut self) -> bool {
+        self.waiting.is_empty() && self.outbox.items.is_empty() && !self.output.has_work()
+    }
+
+    fn flush_part(&mut self, ctx: &mut Context<Self>) -> PartResult {
+        let Some(part) = self.part.get() else { return Ok(()) };
+        part.flush(&mut self.outbox)?;
+        self.pump(ctx);
+        Ok(())
+    }
+
+    fn take_part_state(&mut self) -> Option<PartState> {
+        self.part.get()?.take_state()
+    }
+
+    fn put_part_state(&mut self, state: PartState) -> Result<(), PartState> {
+        match self.part.get() {
+            Some(part) => part.put_state(state),
+            None => Err(state),
+        }
     }
 
     fn part_name(&self) -> Arc<str> {

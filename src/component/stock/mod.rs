@@ -30,9 +30,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
-/// How many items a part is pulled for before other actors of its arbiter have a turn (rule F1): at 64 KiB an item, 2 MiB
-/// or some 300 us.
-pub(crate) const ITEMS_PER_TURN: usize = 32;
+/// How much a part is pulled for before other actors of its arbiter have a turn (rule F1).
+pub(crate) struct Budget {
+    items: u32,
+    quantity: u64,
+}
+
+impl Budget {
+    /// 256 items, as many as a window has messages, or 2 MiB, some 300 us of copying.
+    pub(crate) fn for_a_turn() -> Self {
+        Self { items: 256, quantity: 2 * 1024 * 1024 }
+    }
+
+    pub(crate) fn is_spent(&self) -> bool {
+        self.items == 0 || self.quantity == 0
+    }
+
+    pub(crate) fn spend(&mut self, quantity: u64) {
+        self.items -= 1;
+        self.quantity = self.quantity.saturating_sub(quantity);
+    }
+}
 
 /// What a part gives when it is pulled.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! `Source`: a part that produces items, and the actor that runs one.
 
-use super::{Done, Holder, ITEMS_PER_TURN, Outcome, PartResult, Pull, type_name};
+use super::{Budget, Done, Holder, Outcome, PartResult, Pull, type_name};
 use crate::component::control::Envelope;
 use crate::component::drive;
 use crate::component::link::Waiting;
@@ -137,7 +137,8 @@ impl<S: Source> SourceActor<S> {
 
     /// Pulls while there is credit, for a bounded number of items. `true` if it should be called again soon.
     fn pull(&mut self, cx: &mut std::task::Context<'_>) -> bool {
-        for _ in 0..ITEMS_PER_TURN {
+        let mut budget = Budget::for_a_turn();
+        while !budget.is_spent() {
             let credit = self.output.credit();
             if credit.is_exhausted() {
                 // closed, or something waits: the next grant or the end of the link continues
@@ -154,6 +155,7 @@ impl<S: Source> SourceActor<S> {
                     return false;
                 }
                 Poll::Ready(Ok(Pull::Item(item))) => {
+                    budget.spend(item.quantity());
                     self.output.waiting(Waiting::No);
                     // with credit and nothing waiting the outlet takes any item
                     let _ = self.output.push(item);

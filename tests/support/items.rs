@@ -1,10 +1,9 @@
-//! A source of given items and a sink that gathers them.
+//! A source of given items.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use versile_io::component::stock::{PartResult, Pull, Sink, Source};
-use versile_io::proto::link::{Cause, Credit, Payload, Window};
+use versile_io::component::stock::{PartResult, Pull, Source};
+use versile_io::proto::link::{Credit, Payload};
 
 /// Gives its items, then ends, or waits for ever.
 pub(crate) struct Items<T> {
@@ -33,33 +32,5 @@ impl<T: Payload> Source for Items<T> {
             Some(clean) if self.items.is_empty() => Poll::Ready(Ok(clean)),
             _ => Poll::Pending,
         }
-    }
-}
-
-/// Gathers what comes, and the causes that it is told.
-pub(crate) struct Gather<T> {
-    pub(crate) got: Vec<T>,
-    pub(crate) causes: Vec<Arc<Cause>>,
-    window: Window,
-}
-
-impl<T> Gather<T> {
-    /// With this window.
-    pub(crate) fn new(window: Window) -> Self {
-        Self { got: Vec::new(), causes: Vec::new(), window }
-    }
-}
-
-impl<T: Payload> Sink for Gather<T> {
-    type In = T;
-    fn consume(&mut self, item: T) -> PartResult {
-        self.got.push(item);
-        Ok(())
-    }
-    fn window(&self) -> Window {
-        self.window
-    }
-    fn aborted(&mut self, cause: &Arc<Cause>) {
-        self.causes.push(cause.clone());
     }
 }
