@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 /// A strong way to an inlet.
 pub(crate) trait DownTx<T>: Send + Sync {
     fn send(&self, msg: InletMsg<T>);
+    /// True while its actor takes messages.
+    fn is_alive(&self) -> bool;
     fn boxed(&self) -> Box<dyn DownTx<T>>;
     fn manage(&self) -> Box<dyn ManageHandle>;
 }
@@ -44,6 +46,10 @@ where
 {
     fn send(&self, msg: InletMsg<T>) {
         self.0.do_send(ToInlet::<T, P>(msg));
+    }
+
+    fn is_alive(&self) -> bool {
+        self.0.connected()
     }
 
     fn boxed(&self) -> Box<dyn DownTx<T>> {
@@ -232,9 +238,17 @@ impl<T: Payload> AnyInlet for InletRef<T> {
     fn attach(&self, link: &Arc<Link>, producer: &dyn AnyOutlet) -> Option<Attachment> {
         let producer = producer.as_any().downcast_ref::<OutletRef<T>>()?.0.weak();
         let (tx, rx) = oneshot::channel();
-        let attach = AttachInlet { link: link.clone(), producer, reply: Some(tx), handled: false };
+        let attach = AttachInlet { link: link.clone(), producer, gated: true, reply: Some(tx), handled: false };
         self.0.send(InletMsg::Attach(Box::new(attach)));
         Some(rx)
+    }
+
+    fn open(&self, link: LinkId) {
+        self.0.send(InletMsg::Open(link));
+    }
+
+    fn is_alive(&self) -> bool {
+        self.0.is_alive()
     }
 
     fn manage(&self) -> Box<dyn ManageHandle> {

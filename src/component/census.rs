@@ -11,7 +11,7 @@ static LINKS: AtomicUsize = AtomicUsize::new(0);
 pub struct Census {
     /// Components that have taken part in a chain and whose ports are not dropped yet.
     pub components: usize,
-    /// Links of which at least one end, or an observer, still exists.
+    /// Links of which at least one end, or a message that is to join one, still exists.
     pub links: usize,
 }
 

@@ -253,7 +253,7 @@ pub(crate) fn identify<A: Component>(act: &mut A, ctx: &mut Context<A>) -> Arc<O
         }
     });
     known.unwrap_or_else(|| {
-        let info = ComponentInfo::new(act.name(), A::TWO_WAY);
+        let info = ComponentInfo::with_driver(act.name(), A::TWO_WAY, A::DRIVEN);
         let owner = Owner::new(info, Box::new(ManagePort(ctx.address().downgrade())));
         act.ports(&mut |port| port.adopt(&owner));
         owner

@@ -33,6 +33,7 @@ pub struct ComponentInfo {
     id: ComponentId,
     name: Arc<str>,
     two_way: bool,
+    driven: bool,
     cause: OnceLock<Arc<Cause>>,
 }
 
@@ -40,7 +41,12 @@ impl ComponentInfo {
     /// A component of this name. `two_way`: its inlet and its outlet are the two directions of one thing, such as a socket;
     /// otherwise data flows through it from its inlets to its outlets.
     pub fn new(name: impl Into<Arc<str>>, two_way: bool) -> Arc<Self> {
-        Arc::new(Self { id: ComponentId::next(), name: name.into(), two_way, cause: OnceLock::new() })
+        Self::with_driver(name, two_way, false)
+    }
+
+    /// The same, and whether a future of its own keeps the actor alive.
+    pub(crate) fn with_driver(name: impl Into<Arc<str>>, two_way: bool, driven: bool) -> Arc<Self> {
+        Arc::new(Self { id: ComponentId::next(), name: name.into(), two_way, driven, cause: OnceLock::new() })
     }
 
     /// Its process-wide name.
@@ -56,6 +62,11 @@ impl ComponentInfo {
     /// See [`new`](Self::new).
     pub fn is_two_way(&self) -> bool {
         self.two_way
+    }
+
+    /// True if a future of its own keeps the actor alive, as an agent's does.
+    pub fn is_driven(&self) -> bool {
+        self.driven
     }
 
     /// The one cause that it was aborted with, if it was.

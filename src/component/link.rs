@@ -2,7 +2,7 @@
 
 use super::census::Counted;
 use super::control::{Asking, Control, Envelope};
-use super::identity::ComponentInfo;
+use super::identity::{ComponentId, ComponentInfo};
 use super::message::{InletHandle, OutletHandle};
 use crate::proto::link::{LinkCell, LinkId, Side, Terminal};
 use std::fmt;
@@ -100,10 +100,20 @@ impl Link {
         }
     }
 
+    pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.observer.as_ref()
+    }
+
     pub(crate) fn note(&self, note: impl FnOnce() -> Note) {
         if let Some(observer) = &self.observer {
             observer.note(note());
         }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.note(|| Note::Closed { link: self.id() });
     }
 }
 
@@ -144,16 +154,21 @@ pub enum Note {
         /// How.
         terminal: Terminal,
     },
-    /// The port at this end is dropped, and its component with it. The last note of this end.
+    /// All ports of a component are dropped, and its actor with them. The last note of it. Sent to each observer that one of
+    /// its links has ever had, also if the component has no link any more.
     Gone {
+        /// Which.
+        component: ComponentId,
+    },
+    /// Nobody holds the attachment any more: not its ports, nor a message on its way. The last note of it.
+    Closed {
         /// The attachment.
         link: LinkId,
-        /// Which end.
-        side: Side,
     },
 }
 
 /// Told of what happens on links. Called from inside the actors' turns, and from `Drop`: it must not block or panic.
+/// A component keeps each observer that it has met, so use one `Arc` for all links.
 pub trait Observer: Send + Sync {
     /// Something happened.
     fn note(&self, note: Note);

@@ -42,6 +42,8 @@ pub(crate) enum InletMsg<T> {
     Control(LinkId, Envelope),
     /// Join this inlet to a link.
     Attach(Box<AttachInlet<T>>),
+    /// Grants may leave: all of the transaction's attachments were made.
+    Open(LinkId),
     /// The producer stopped there.
     CloseAt(Box<CloseAt>),
 }
@@ -68,6 +70,7 @@ impl<T> fmt::Debug for InletMsg<T> {
             Self::Last(..) => "Last",
             Self::Control(..) => "Control",
             Self::Attach(_) => "Attach",
+            Self::Open(_) => "Open",
             Self::CloseAt(_) => "CloseAt",
         })
     }
@@ -134,6 +137,8 @@ impl<T> Drop for ReserveOutlet<T> {
 pub(crate) struct AttachInlet<T> {
     pub(crate) link: Arc<Link>,
     pub(crate) producer: Box<dyn WeakUpTx<T>>,
+    /// No grant leaves before [`InletMsg::Open`]: another attachment of the same transaction may still be refused.
+    pub(crate) gated: bool,
     pub(crate) reply: Reply<Result<Arc<ComponentInfo>, AttachError>>,
     pub(crate) handled: bool,
 }
@@ -241,8 +246,13 @@ pub trait AnyOutlet: Send + Sync {
 
 /// An inlet with its payload erased, for transactions. Holds its actor.
 pub trait AnyInlet: Send + Sync {
-    /// Second step of an attachment to `producer`, which has reserved. `None` if that sends another payload.
+    /// Second step of an attachment to `producer`, which has reserved; nothing is granted before [`open`](Self::open). `None`
+    /// if that sends another payload.
     fn attach(&self, link: &Arc<Link>, producer: &dyn AnyOutlet) -> Option<Attachment>;
+    /// The attachment stands: grants may leave.
+    fn open(&self, link: LinkId);
+    /// True while its actor takes messages.
+    fn is_alive(&self) -> bool;
     /// Second step of a detach; `None` if the link is not attached there.
     fn close_at(&self, link: LinkId, at: Count) -> oneshot::Receiver<Option<Result<(), Violation>>>;
     /// A weak way to the component as a whole.

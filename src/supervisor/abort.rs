@@ -59,13 +59,16 @@ impl Handler<AbortChain> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, AbortChain { target, reason, reply }: AbortChain, ctx: &mut Context<Self>) {
-        let members = match target {
-            Target::ChainOf(link) => self.graph.chain_of_link(link),
-            Target::ChainWith(component) => self.graph.chain([component].into_iter()),
-            Target::All => self.graph.nodes().map(|node| node.info.id()).collect(),
+        let chains = match target {
+            Target::ChainOf(link) => vec![self.graph.chain_of_link(link)],
+            Target::ChainWith(component) => vec![self.graph.chain([component].into_iter())],
+            Target::All => self.graph.chains(),
         };
-        let told = members.len();
-        self.tear_down_members(members, Cause::new(reason, Origin::component("supervisor")), ctx);
+        let cause = Cause::new(reason, Origin::component("supervisor"));
+        let told = chains.iter().map(BTreeSet::len).sum();
+        for members in chains {
+            self.tear_down_members(members, cause.clone(), ctx);
+        }
         let _ = reply.send(told);
     }
 }
@@ -86,6 +89,16 @@ struct Teardown {
     members: BTreeSet<ComponentId>,
 }
 
+impl Teardown {
+    /// A1: the first that was received names the event, the others are listed.
+    fn hear_of(&mut self, cause: &Arc<Cause>) {
+        let known = |other: &Arc<Cause>| Arc::ptr_eq(other, cause);
+        if !known(&self.cause) && !self.others.iter().any(known) {
+            self.others.push(cause.clone());
+        }
+    }
+}
+
 impl SupervisorActor {
     /// A link was aborted: so is its chain.
     pub(super) fn tear_down(&mut self, link: LinkId, cause: Arc<Cause>, ctx: &mut Context<Self>) {
@@ -99,35 +112,46 @@ impl SupervisorActor {
         cause: Arc<Cause>,
         ctx: &mut Context<Self>,
     ) {
-        if let Some(running) = self.teardowns.running.iter_mut().find(|t| !t.members.is_disjoint(&members)) {
-            // A1: the first that was received names the event, the others are listed
-            let known = |other: &Arc<Cause>| Arc::ptr_eq(other, &cause);
-            if !known(&running.cause) && !running.others.iter().any(known) {
-                running.others.push(cause.clone());
-            }
-            if members.is_subset(&running.members) {
-                return;
-            }
-        }
         if members.is_empty() {
             return;
         }
-        // A2: the cells first, then the messages
+        let (mut met, running): (Vec<_>, Vec<_>) =
+            self.teardowns.running.drain(..).partition(|t: &Teardown| !t.members.is_disjoint(&members));
+        self.teardowns.running = running;
+        // parts of one chain that were torn down apart are one from here on; the first to begin names the event (A1)
+        let mut teardown = match met.is_empty() {
+            true => self.new_teardown(cause.clone(), ctx),
+            false => met.remove(0),
+        };
+        teardown.hear_of(&cause);
+        for other in met {
+            teardown.hear_of(&other.cause);
+            other.others.iter().for_each(|cause| teardown.hear_of(cause));
+            teardown.members.extend(other.members);
+        }
+        let fresh: BTreeSet<ComponentId> = members.difference(&teardown.members).copied().collect();
+        // A2: the cells first, then the messages; also where the producer has ended and its data is still on the way
         for edge in self.graph.edges() {
-            let inside = [edge.producer, edge.consumer].into_iter().flatten().any(|c| members.contains(&c));
-            if inside && edge.is_live() {
-                edge.link.cell().set_cause(cause.clone());
+            let inside = [edge.producer, edge.consumer].into_iter().flatten().any(|c| fresh.contains(&c));
+            if inside && edge.is_consuming() {
+                edge.cell.set_cause(cause.clone());
             }
         }
-        for component in &members {
-            if let Some(node) = self.graph.node(*component) {
+        for component in &fresh {
+            if let Some(node) = self.graph.condemn(*component) {
                 node.manage.abort(&cause);
             }
         }
+        teardown.members.extend(fresh);
+        self.teardowns.running.push(teardown);
+        self.teardowns.running.sort_by_key(|t| t.id);
+    }
+
+    fn new_teardown(&mut self, cause: Arc<Cause>, ctx: &mut Context<Self>) -> Teardown {
         let id = self.teardowns.next;
         self.teardowns.next += 1;
-        self.teardowns.running.push(Teardown { id, cause, others: Vec::new(), members });
         ctx.run_later(GRACE, move |act, ctx| act.grace_is_over(id, ctx));
+        Teardown { id, cause, others: Vec::new(), members: BTreeSet::new() }
     }
 
     /// A component is gone: perhaps the last of its chain.

@@ -3,11 +3,17 @@
 //! ```text
 //!   supervisor ──Reserve(cell)──▶ producer       it learns the link; limit 0
 //!              ◀──── reserved ───
-//!              ──Attach(cell)───▶ consumer       its first grant goes straight to the producer
+//!              ──Attach(cell)───▶ consumer       it learns the link, and grants nothing yet
 //!              ◀──── attached ───
+//!              ──Open───────────▶ consumer       its first grant goes straight to the producer
+//!
 //!   consumer refuses:  ──Release──▶ producer     as it was
-//!   consumer is gone:  the link's cell is set, and the producer is aborted with the cause
+//!   supervisor goes:   ──Release──▶ producer, ──CloseAt(0)──▶ consumer     as they were
+//!   a component goes:  the link's cell is set, and the other, if it knows the link, is aborted with the cause
 //! ```
+//!
+//! A pair takes the first step for both directions, then the second for both, and then opens both: so nothing has moved
+//! when the last consumer refuses.
 //!
 //! Producer first: with the other order the first grant arrives as a stranger and nothing flows (20,000 of 20,000 times
 //! on three arbiters).
@@ -15,8 +21,8 @@
 use super::{Supervisor, SupervisorActor};
 use crate::component::link::{Link, Observer};
 use crate::component::message::{AnyInlet, AnyOutlet, Attachment};
-use crate::component::{ComponentInfo, InletRef, OutletRef, PairRef};
-use crate::proto::link::{AttachError, LinkId, Payload, Side};
+use crate::component::{InletRef, OutletRef, PairRef};
+use crate::proto::link::{AttachError, Cause, Count, LinkId, Payload, Side};
 use actix::fut::wrap_future;
 use actix::{AsyncContext, Context, Handler, Message};
 use std::future::Future;
@@ -36,12 +42,15 @@ pub enum AttachFailure {
         /// Why.
         error: AttachError,
     },
-    /// The two ports carry different payloads. Only for ports whose types were erased; nothing was done.
-    #[error("the payloads do not agree")]
-    WrongPayload,
     /// A component is gone.
     #[error("the {0} is gone")]
     Gone(Side),
+    /// The link was aborted while it was made: one of the components went, or was aborted.
+    #[error("the link was aborted: {0}")]
+    Aborted(Arc<Cause>),
+    /// The two ports carry different payloads. Only for ports whose types were erased; nothing was done.
+    #[error("the payloads do not agree")]
+    WrongPayload,
     /// The supervisor is gone.
     #[error("the supervisor is gone")]
     NoSupervisor,
@@ -78,30 +87,13 @@ impl Supervisor {
     ) -> Result<(LinkId, LinkId), AttachFailure> {
         let (a, b) = (a.clone(), b.clone());
         self.run(|observer| async move {
-            // both producers first: a refusal is then taken back before any data has moved
-            let there = reserve(&a.outlet, &b.inlet, observer.clone()).await?;
-            let back = match reserve(&b.outlet, &a.inlet, observer).await {
-                Ok(back) => back,
-                Err(failure) => {
-                    a.outlet.release(there.id());
-                    return Err(failure);
-                }
-            };
-            // an inlet that will refuse is found before the other is joined
-            let id = match complete(there, &a.outlet, &b.inlet).await {
-                Ok(id) => id,
-                Err(failure) => {
-                    b.outlet.release(back.id());
-                    return Err(failure);
-                }
-            };
-            match complete(back, &b.outlet, &a.inlet).await {
-                Ok(back) => Ok((id, back)),
-                Err(failure) => {
-                    undo(id, &a.outlet, &b.inlet).await;
-                    Err(failure)
-                }
-            }
+            let mut there = Joining::reserve(&a.outlet, &b.inlet, observer.clone()).await?;
+            let mut back = Joining::reserve(&b.outlet, &a.inlet, observer).await?;
+            there.attach().await?;
+            back.attach().await?;
+            there.unharmed()?;
+            back.unharmed()?;
+            Ok((there.open(), back.open()))
         })
         .await
     }
@@ -115,8 +107,9 @@ impl Supervisor {
         R: Send + 'static,
         F: Future<Output = Result<R, AttachFailure>> + 'static,
     {
+        let observer = self.observer();
         self.request(|reply| {
-            Transact(Box::new(move |observer| {
+            Transact(Box::new(move || {
                 Box::pin(async move {
                     // nobody may be waiting any more
                     let _ = reply.send(transaction(observer).await);
@@ -128,56 +121,100 @@ impl Supervisor {
     }
 }
 
-/// Both steps. On refusal both ports are as they were.
+/// Both steps. Unless it succeeds, both ports are as they were.
 pub(super) async fn join(
     outlet: &dyn AnyOutlet,
     inlet: &dyn AnyInlet,
     observer: Arc<dyn Observer>,
 ) -> Result<LinkId, AttachFailure> {
-    let link = reserve(outlet, inlet, observer).await?;
-    complete(link, outlet, inlet).await
+    let mut joining = Joining::reserve(outlet, inlet, observer).await?;
+    joining.attach().await?;
+    joining.unharmed()?;
+    Ok(joining.open())
 }
 
-pub(super) async fn reserve(
-    outlet: &dyn AnyOutlet,
-    inlet: &dyn AnyInlet,
-    observer: Arc<dyn Observer>,
-) -> Result<Arc<Link>, AttachFailure> {
-    let link = Link::new(Some(observer));
-    let answer = outlet.reserve(&link, inlet).ok_or(AttachFailure::WrongPayload)?;
-    answered(answer, Side::Producer).await.map(|_| link)
-}
-
-pub(super) async fn complete(
+/// An attachment in the making. Dropped before it stands, both components are as they were: nothing was granted.
+pub(super) struct Joining<'a> {
     link: Arc<Link>,
-    outlet: &dyn AnyOutlet,
-    inlet: &dyn AnyInlet,
-) -> Result<LinkId, AttachFailure> {
-    let answer = inlet.attach(&link, outlet).ok_or(AttachFailure::WrongPayload)?;
-    let result = answered(answer, Side::Consumer).await;
-    if let Err(AttachFailure::Refused { .. }) = &result {
-        outlet.release(link.id());
-    }
-    result.map(|_| link.id())
+    outlet: &'a dyn AnyOutlet,
+    inlet: &'a dyn AnyInlet,
+    stage: Stage,
 }
 
-/// Takes an attachment back that has only just been made: a detach, without loss.
-async fn undo(id: LinkId, outlet: &dyn AnyOutlet, inlet: &dyn AnyInlet) {
-    if let Ok(Some(at)) = outlet.detach(id).await {
-        // the consumer may be gone; then there is nothing to part
-        let _ = inlet.close_at(id, at).await;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The producer knows the link, or is about to.
+    Reserved,
+    /// The consumer does too, and grants nothing yet.
+    Attached,
+    /// It grants.
+    Open,
+}
+
+impl<'a> Joining<'a> {
+    /// The first step.
+    pub(super) async fn reserve(
+        outlet: &'a dyn AnyOutlet,
+        inlet: &'a dyn AnyInlet,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, AttachFailure> {
+        if !inlet.is_alive() {
+            return Err(AttachFailure::Gone(Side::Consumer));
+        }
+        let link = Link::new(Some(observer));
+        let answer = outlet.reserve(&link, inlet).ok_or(AttachFailure::WrongPayload)?;
+        let joining = Self { link, outlet, inlet, stage: Stage::Reserved };
+        answered(answer, Side::Producer).await?;
+        Ok(joining)
+    }
+
+    /// The second step.
+    pub(super) async fn attach(&mut self) -> Result<(), AttachFailure> {
+        // the producer may have gone meanwhile: the consumer need not know
+        self.unharmed()?;
+        let answer = self.inlet.attach(&self.link, self.outlet).ok_or(AttachFailure::WrongPayload)?;
+        self.stage = Stage::Attached;
+        answered(answer, Side::Consumer).await
+    }
+
+    /// Nobody has aborted the link meanwhile.
+    pub(super) fn unharmed(&self) -> Result<(), AttachFailure> {
+        match self.link.cell().cause() {
+            Some(cause) => Err(AttachFailure::Aborted(cause.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The link stands: the consumer may grant.
+    pub(super) fn open(mut self) -> LinkId {
+        self.stage = Stage::Open;
+        self.inlet.open(self.link.id());
+        self.link.id()
     }
 }
 
-async fn answered(reply: Attachment, side: Side) -> Result<Arc<ComponentInfo>, AttachFailure> {
+impl Drop for Joining<'_> {
+    fn drop(&mut self) {
+        let link = self.link.id();
+        if self.stage != Stage::Open {
+            self.outlet.release(link);
+        }
+        if self.stage == Stage::Attached {
+            // nobody waits for the answer: nothing was granted, so nothing has come
+            drop(self.inlet.close_at(link, Count::ZERO));
+        }
+    }
+}
+
+async fn answered(reply: Attachment, side: Side) -> Result<(), AttachFailure> {
     match reply.await {
-        Ok(Ok(info)) => Ok(info),
+        Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(AttachFailure::Refused { side, error }),
         Err(_) => Err(AttachFailure::Gone(side)),
     }
 }
 
-type Transaction = Box<dyn FnOnce(Arc<dyn Observer>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+type Transaction = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 /// A transaction for the supervisor's actor to own.
 pub(super) struct Transact(Transaction);
@@ -190,7 +227,6 @@ impl Handler<Transact> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, transact: Transact, ctx: &mut Context<Self>) {
-        let observer = self.observer(ctx);
-        ctx.spawn(wrap_future(transact.0(observer)));
+        ctx.spawn(wrap_future(transact.0()));
     }
 }

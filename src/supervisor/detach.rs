@@ -5,12 +5,15 @@
 //!              ◀── at N ──
 //!              ──CloseAt(N)──▶ consumer          everything up to N is before this in its mailbox;
 //!              ◀── verified ──                   its port has counted it, and verifies N
+//!
+//!   the producer has ended, or the link is aborted:    nothing is taken apart
+//!   the consumer aborts or goes after the first step:  what lay on the way is lost, and its chain, to which the producer
+//!                                                      still counts, is torn down with the cause
 //! ```
 
 use super::{Supervisor, SupervisorActor};
-use crate::component::link::Link;
 use crate::component::message::{AnyInlet, AnyOutlet};
-use crate::proto::link::{Cause, Count, LinkId, Side, Violation};
+use crate::proto::link::{Cause, Count, LinkCell, LinkId, LinkState, Side, Violation};
 use actix::fut::wrap_future;
 use actix::{AsyncContext, Context, Handler, Message};
 use std::sync::Arc;
@@ -69,32 +72,42 @@ impl Handler<Detach> for SupervisorActor {
         // held through the transaction: the producer's hold on the consumer ends when it stops
         let parts = edge.and_then(|edge| {
             let outlet = edge.outlet.as_ref()?.upgrade()?;
-            Some((edge.link.clone(), outlet, edge.inlet.as_ref()?.upgrade()?))
+            Some((edge.cell.clone(), outlet, edge.inlet.as_ref()?.upgrade()?))
         });
-        let Some((link, outlet, inlet)) = parts else {
-            let _ = reply.send(Err(DetachFailure::NotAttached(id)));
+        let Some((cell, outlet, inlet)) = parts else {
+            let cause = self.graph.link(id).and_then(|edge| edge.cell.cause().cloned());
+            let _ = reply.send(Err(cause.map_or(DetachFailure::NotAttached(id), DetachFailure::Aborted)));
             return;
         };
         ctx.spawn(wrap_future(async move {
-            let _ = reply.send(part(&link, &*outlet, &*inlet).await);
+            let _ = reply.send(part(&cell, &*outlet, &*inlet).await);
         }));
     }
 }
 
 /// Both steps.
-pub(super) async fn part(link: &Link, outlet: &dyn AnyOutlet, inlet: &dyn AnyInlet) -> Result<Count, DetachFailure> {
-    let broken = |otherwise| match link.cell().cause() {
+pub(super) async fn part(
+    cell: &LinkCell,
+    outlet: &dyn AnyOutlet,
+    inlet: &dyn AnyInlet,
+) -> Result<Count, DetachFailure> {
+    let id = cell.id();
+    let broken = |otherwise| match cell.cause() {
         Some(cause) => DetachFailure::Aborted(cause.clone()),
         None => otherwise,
     };
-    let id = link.id();
+    // a producer that ends and stops takes no message any more
+    let gone = |side| match cell.outlet_state() {
+        LinkState::EndedClean | LinkState::EndedUnclean => broken(DetachFailure::NotAttached(id)),
+        _ => broken(DetachFailure::Gone(side)),
+    };
     let at = match outlet.detach(id).await {
         Ok(Some(at)) => at,
         Ok(None) => return Err(broken(DetachFailure::NotAttached(id))),
-        Err(_) => return Err(broken(DetachFailure::Gone(Side::Producer))),
+        Err(_) => return Err(gone(Side::Producer)),
     };
     match inlet.close_at(id, at).await {
         Ok(Some(verified)) => Ok(verified.map(|()| at)?),
-        Ok(None) | Err(_) => Err(broken(DetachFailure::Gone(Side::Consumer))),
+        Ok(None) | Err(_) => Err(gone(Side::Consumer)),
     }
 }

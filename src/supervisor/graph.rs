@@ -1,26 +1,38 @@
 //! The graph of components and links, built from the notes of the ports. Knows what depends on what; decides nothing.
 //!
 //! A link stays in the graph after its end while one of its components lives, since an abort must reach a component
-//! whose links have ended too (design, section 5).
+//! whose links have ended too (design, section 5). It leaves when both components are gone, or when nobody holds it any
+//! more: so after a refusal too, and when one end never came. The graph itself holds neither components nor links.
 
 use super::event::Event;
 use crate::component::ComponentId;
-use crate::component::link::{ComponentHandle, Link, Note};
+use crate::component::link::{ComponentHandle, Link, Note, Waiting};
 use crate::component::message::{InletHandle, OutletHandle};
-use crate::proto::link::{Cause, LinkId, Side, Terminal};
+use crate::proto::link::{Cause, LinkCell, LinkId, Side, Terminal};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 #[derive(Debug, Default)]
 pub(super) struct Graph {
-    nodes: BTreeMap<ComponentId, ComponentHandle>,
+    nodes: BTreeMap<ComponentId, Node>,
     edges: BTreeMap<LinkId, Edge>,
+}
+
+/// A component, known from its first link on.
+#[derive(Debug)]
+struct Node {
+    handle: ComponentHandle,
+    /// It was aborted: it stays until it is gone, whether it has a link or not.
+    condemned: bool,
 }
 
 /// One link, and what is known of its two ends.
 #[derive(Debug)]
 pub(super) struct Edge {
-    pub(super) link: Arc<Link>,
+    pub(super) cell: Arc<LinkCell>,
+    /// Weak, so that its end is noticed.
+    link: Weak<Link>,
     pub(super) producer: Option<ComponentId>,
     pub(super) consumer: Option<ComponentId>,
     pub(super) outlet: Option<Box<dyn OutletHandle>>,
@@ -33,37 +45,47 @@ pub(super) struct Edge {
 /// What a note means to the supervisor.
 pub(super) enum Change {
     Event(Event),
-    Aborted { link: LinkId, cause: Arc<Cause> },
-    Gone { component: ComponentId, name: Arc<str> },
+    /// A component that was not known before.
+    Joined(ComponentId),
+    Aborted {
+        link: LinkId,
+        cause: Arc<Cause>,
+    },
+    /// A component is gone; the name is there if it was in the graph.
+    Gone {
+        component: ComponentId,
+        name: Option<Arc<str>>,
+    },
 }
 
 impl Graph {
     pub(super) fn note(&mut self, note: Note) -> Vec<Change> {
         match note {
             Note::Reserved { link, component, outlet } => {
-                let edge = Self::edge(&mut self.edges, link);
+                let edge = Self::edge(&mut self.edges, &link);
                 edge.producer = Some(component.info.id());
                 edge.outlet = Some(outlet);
-                let id = edge.link.id();
-                self.nodes.entry(component.info.id()).or_insert(component);
-                self.announce(id)
+                self.joined(link.id(), component)
             }
             Note::Attached { link, component, inlet } => {
-                let edge = Self::edge(&mut self.edges, link);
+                let edge = Self::edge(&mut self.edges, &link);
                 edge.consumer = Some(component.info.id());
                 edge.inlet = Some(inlet);
-                let id = edge.link.id();
-                self.nodes.entry(component.info.id()).or_insert(component);
-                self.announce(id)
+                self.joined(link.id(), component)
             }
             Note::Over { link, side, terminal } => self.over(link, side, terminal),
-            Note::Gone { link, side } => self.gone(link, side),
+            Note::Gone { component } => vec![Change::Gone { component, name: self.gone(component) }],
+            Note::Closed { link } => {
+                self.forget(link);
+                Vec::new()
+            }
         }
     }
 
-    fn edge(edges: &mut BTreeMap<LinkId, Edge>, link: Arc<Link>) -> &mut Edge {
+    fn edge<'a>(edges: &'a mut BTreeMap<LinkId, Edge>, link: &Arc<Link>) -> &'a mut Edge {
         edges.entry(link.id()).or_insert_with(|| Edge {
-            link,
+            cell: link.cell().clone(),
+            link: Arc::downgrade(link),
             producer: None,
             consumer: None,
             outlet: None,
@@ -74,17 +96,18 @@ impl Graph {
         })
     }
 
-    /// Both ends are known: the link is made.
-    fn announce(&self, id: LinkId) -> Vec<Change> {
-        let Some(edge) = self.edges.get(&id) else { return Vec::new() };
-        match (edge.producer, edge.consumer) {
-            (Some(producer), Some(consumer)) => vec![Change::Event(Event::Attached {
-                link: id,
-                producer: self.name(producer),
-                consumer: self.name(consumer),
-            })],
-            _ => Vec::new(),
+    /// One end is known, and the link is made once both are.
+    fn joined(&mut self, id: LinkId, component: ComponentHandle) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if let Entry::Vacant(place) = self.nodes.entry(component.info.id()) {
+            changes.push(Change::Joined(*place.key()));
+            place.insert(Node { handle: component, condemned: false });
         }
+        if let Some(Edge { producer: Some(producer), consumer: Some(consumer), .. }) = self.edges.get(&id) {
+            let (producer, consumer) = (self.name(*producer), self.name(*consumer));
+            changes.push(Change::Event(Event::Attached { link: id, producer, consumer }));
+        }
+        changes
     }
 
     fn over(&mut self, id: LinkId, side: Side, terminal: Terminal) -> Vec<Change> {
@@ -93,13 +116,13 @@ impl Graph {
             Side::Producer => edge.producer_over = Some(terminal),
             Side::Consumer => edge.consumer_over = Some(terminal),
         }
-        let at = edge.link.cell().produced();
+        let at = edge.cell.produced();
         let either = [&edge.producer_over, &edge.consumer_over];
         if let Some(Terminal::Aborted(cause)) = either.into_iter().flatten().find(|t| matches!(t, Terminal::Aborted(_)))
         {
             let cause = cause.clone();
-            let accepted = edge.link.cell().accepted().quantity;
-            let lost = edge.link.cell().in_flight();
+            let accepted = edge.cell.accepted().quantity;
+            let lost = edge.cell.in_flight();
             let mut changes = Vec::new();
             if !std::mem::replace(&mut edge.aborted, true) {
                 let cause = cause.clone();
@@ -121,43 +144,45 @@ impl Graph {
         }
     }
 
-    fn gone(&mut self, id: LinkId, side: Side) -> Vec<Change> {
-        let Some(edge) = self.edges.get(&id) else { return Vec::new() };
-        let component = match side {
-            Side::Producer => edge.producer,
-            Side::Consumer => edge.consumer,
-        };
-        let Some(component) = component else { return Vec::new() };
-        let name = self.name(component);
-        if self.nodes.remove(&component).is_none() {
-            return Vec::new();
-        }
+    fn gone(&mut self, component: ComponentId) -> Option<Arc<str>> {
+        let node = self.nodes.remove(&component)?;
         let nodes = &self.nodes;
-        // a link is of interest while one of its components lives
-        self.edges.retain(|_, edge| [edge.producer, edge.consumer].iter().flatten().any(|c| nodes.contains_key(c)));
-        vec![Change::Gone { component, name }]
+        // an end that has not been heard of may still be: until then the link is kept, or until it is closed
+        self.edges.retain(|_, edge| {
+            let ends = [edge.producer, edge.consumer];
+            ends.iter().any(|end| end.is_none_or(|component| nodes.contains_key(&component)))
+        });
+        Some(node.handle.info.name().clone())
     }
 
     /// Removes a link that is no more, and components that have no other.
-    pub(super) fn forget(&mut self, id: LinkId) {
+    fn forget(&mut self, id: LinkId) {
         let Some(edge) = self.edges.remove(&id) else { return };
         for component in [edge.producer, edge.consumer].into_iter().flatten() {
-            if !self.edges.values().any(|e| e.touches(component)) {
+            let condemned = self.nodes.get(&component).is_some_and(|node| node.condemned);
+            if !condemned && !self.edges.values().any(|e| e.touches(component)) {
                 self.nodes.remove(&component);
             }
         }
     }
 
+    /// The component was aborted: it is waited for until it is gone.
+    pub(super) fn condemn(&mut self, component: ComponentId) -> Option<&ComponentHandle> {
+        let node = self.nodes.get_mut(&component)?;
+        node.condemned = true;
+        Some(&node.handle)
+    }
+
     pub(super) fn name(&self, component: ComponentId) -> Arc<str> {
-        self.nodes.get(&component).map_or_else(|| "gone".into(), |node| node.info.name().clone())
+        self.nodes.get(&component).map_or_else(|| "gone".into(), |node| node.handle.info.name().clone())
     }
 
     pub(super) fn node(&self, component: ComponentId) -> Option<&ComponentHandle> {
-        self.nodes.get(&component)
+        self.nodes.get(&component).map(|node| &node.handle)
     }
 
     pub(super) fn nodes(&self) -> impl Iterator<Item = &ComponentHandle> {
-        self.nodes.values()
+        self.nodes.values().map(|node| &node.handle)
     }
 
     pub(super) fn edges(&self) -> impl Iterator<Item = &Edge> {
@@ -187,6 +212,38 @@ impl Graph {
         self.chain([edge.producer, edge.consumer].into_iter().flatten())
     }
 
+    /// The components that something in the chains keeps alive or busy: one that is driven, one that nobody feeds (so that
+    /// somebody else holds it), one with work, and all that these feed. The others hold each other, in a cycle.
+    pub(super) fn rooted(&self) -> BTreeSet<ComponentId> {
+        let live: Vec<_> = self.edges.values().filter(|edge| edge.is_live()).collect();
+        let is_fed = |component| live.iter().any(|e| e.consumer == Some(component) && e.producer.is_some());
+        let is_busy = |component| live.iter().any(|edge| edge.is_busy_for(component));
+        let roots = self
+            .nodes
+            .iter()
+            .filter(|(component, node)| node.handle.info.is_driven() || !is_fed(**component) || is_busy(**component));
+        let mut open: Vec<ComponentId> = roots.map(|(component, _)| *component).collect();
+        let mut rooted = BTreeSet::new();
+        while let Some(component) = open.pop() {
+            if rooted.insert(component) {
+                open.extend(live.iter().filter(|e| e.producer == Some(component)).filter_map(|e| e.consumer));
+            }
+        }
+        rooted
+    }
+
+    /// All chains, each as its components.
+    pub(super) fn chains(&self) -> Vec<BTreeSet<ComponentId>> {
+        let mut left: BTreeSet<ComponentId> = self.nodes.keys().copied().collect();
+        let mut chains = Vec::new();
+        while let Some(component) = left.first().copied() {
+            let chain = self.chain([component].into_iter());
+            left.retain(|component| !chain.contains(component));
+            chains.push(chain);
+        }
+        chains
+    }
+
     /// All components that are joined to these.
     pub(super) fn chain(&self, from: impl Iterator<Item = ComponentId>) -> BTreeSet<ComponentId> {
         let mut chain = BTreeSet::new();
@@ -205,6 +262,23 @@ impl Graph {
 impl Edge {
     fn touches(&self, component: ComponentId) -> bool {
         self.producer == Some(component) || self.consumer == Some(component)
+    }
+
+    /// True if this component has something left to do for the link.
+    fn is_busy_for(&self, component: ComponentId) -> bool {
+        let waits = || self.link().is_some_and(|link| link.times().waiting() == Waiting::ForCredit);
+        (self.consumer == Some(component) && (self.cell.in_flight() > 0 || self.cell.held() > 0))
+            || (self.producer == Some(component) && waits())
+    }
+
+    /// How long the outlet has waited, if the link is still held by somebody.
+    pub(super) fn link(&self) -> Option<Arc<Link>> {
+        self.link.upgrade()
+    }
+
+    /// True while the consumer may still receive something.
+    pub(super) fn is_consuming(&self) -> bool {
+        self.consumer_over.is_none()
     }
 
     /// True while data may flow.

@@ -10,6 +10,8 @@
 //! Data never passes through it. It holds everybody weakly, so a chain outlives it and an abandoned chain ends. Each
 //! transaction is one file with its ladder; a caller that drops its future withdraws nothing.
 //!
+//! `docs/supervision.md` has the ladders and the edge cases of all of them.
+//!
 //! There is a default supervisor per actix system ([`Supervisor::current`]); [`Supervisor::start`] makes others.
 //!
 //! ```
@@ -66,17 +68,24 @@ use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
+/// The example in the guide compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/supervision.md")]
+struct Guide;
+
 /// A handle on a supervisor's actor. Cheap to clone, usable from any thread. The supervisor lasts as long as a handle
 /// does; the default one as long as its system.
 #[derive(Clone)]
 pub struct Supervisor {
     addr: Addr<SupervisorActor>,
+    /// One for all links: a component keeps each observer that it has met.
+    notes: Arc<dyn Observer>,
 }
 
 impl Supervisor {
     /// Starts a supervisor on the current arbiter.
     pub fn start() -> Self {
-        Self { addr: SupervisorActor::default().start() }
+        Self::of(SupervisorActor::default().start())
     }
 
     /// The default supervisor of the current actix system; started on its first arbiter when first asked for.
@@ -92,15 +101,20 @@ impl Supervisor {
         let system = System::current();
         defaults
             .entry(system.id())
-            .or_insert_with(|| Self {
-                addr: SupervisorActor::start_in_arbiter(system.arbiter(), |_| SupervisorActor::default()),
+            .or_insert_with(|| {
+                Self::of(SupervisorActor::start_in_arbiter(system.arbiter(), |_| SupervisorActor::default()))
             })
             .clone()
     }
 
+    fn of(addr: Addr<SupervisorActor>) -> Self {
+        let notes = Arc::new(Notes(addr.downgrade()));
+        Self { addr, notes }
+    }
+
     /// What [`join`](crate::component::join()) takes so that this supervisor is told of the link, without being waited for.
     pub fn observer(&self) -> Arc<dyn Observer> {
-        Arc::new(Notes(self.addr.downgrade()))
+        self.notes.clone()
     }
 
     /// Sends a request with its reply inside: a caller that drops the future withdraws nothing.
@@ -122,18 +136,33 @@ impl fmt::Debug for Supervisor {
 }
 
 /// The actor behind a [`Supervisor`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct SupervisorActor {
     graph: Graph,
     watchers: watch::Watchers,
     teardowns: abort::Teardowns,
     shutdown: Option<shutdown::Shutdown>,
+    shutdowns: u64,
+    /// One for all links that it makes by itself.
+    notes: Option<Arc<dyn Observer>>,
     /// The components that a splice works on.
     splicing: BTreeSet<ComponentId>,
 }
 
+impl fmt::Debug for SupervisorActor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SupervisorActor").field("graph", &self.graph).finish_non_exhaustive()
+    }
+}
+
 impl Actor for SupervisorActor {
     type Context = Context<Self>;
+}
+
+impl SupervisorActor {
+    fn observer(&mut self, ctx: &mut Context<Self>) -> Arc<dyn Observer> {
+        self.notes.get_or_insert_with(|| Arc::new(Notes(ctx.address().downgrade()))).clone()
+    }
 }
 
 /// Notes from ports, to a supervisor that they must not keep alive.
@@ -161,18 +190,15 @@ impl Handler<Noted> for SupervisorActor {
             match change {
                 graph::Change::Event(event) => self.emit(event, ctx),
                 graph::Change::Aborted { link, cause } => self.tear_down(link, cause, ctx),
+                graph::Change::Joined(component) => self.drain_newcomer(component, ctx),
                 graph::Change::Gone { component, name } => {
-                    self.emit(Event::ComponentGone { component, name }, ctx);
+                    if let Some(name) = name {
+                        self.emit(Event::ComponentGone { component, name }, ctx);
+                    }
                     self.member_gone(component, ctx);
                 }
             }
         }
         self.check_shutdown();
-    }
-}
-
-impl SupervisorActor {
-    fn observer(&self, ctx: &mut Context<Self>) -> Arc<dyn Observer> {
-        Arc::new(Notes(ctx.address().downgrade()))
     }
 }

@@ -4,7 +4,7 @@
 
 use super::{Supervisor, SupervisorActor};
 use crate::component::ComponentId;
-use crate::component::link::Waiting;
+use crate::component::link::{Times, Waiting};
 use crate::proto::link::{Limit, LinkId, LinkState};
 use actix::{Context, Handler, Message};
 use std::fmt::{self, Write as _};
@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub components: Vec<ComponentView>,
     /// The links, in the order in which they were made.
     pub links: Vec<LinkView>,
+    /// How many watchers there are. One that is gone counts until the next event.
+    pub watchers: usize,
 }
 
 /// A component in a snapshot.
@@ -32,6 +34,9 @@ pub struct ComponentView {
     pub name: Arc<str>,
     /// True if its inlet and outlet are two directions of one thing.
     pub two_way: bool,
+    /// True if something in the chains keeps it alive or busy. False for those in a cycle with nothing left to do, which hold
+    /// each other: unless somebody else holds one of them, they stay for ever, and nobody would miss them.
+    pub rooted: bool,
 }
 
 /// A link in a snapshot.
@@ -87,15 +92,19 @@ impl Handler<Take> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Take(reply): Take, _: &mut Context<Self>) {
+        let rooted = self.graph.rooted();
         let components = self.graph.nodes().map(|node| ComponentView {
             id: node.info.id(),
             name: node.info.name().clone(),
             two_way: node.info.is_two_way(),
+            rooted: rooted.contains(&node.info.id()),
         });
         let links = self.graph.edges().map(|edge| {
-            let (cell, times) = (edge.link.cell(), edge.link.times());
+            let cell = &edge.cell;
+            let link = edge.link();
+            let times = link.as_ref().map(|link| link.times());
             LinkView {
-                id: edge.link.id(),
+                id: cell.id(),
                 producer: edge.producer,
                 consumer: edge.consumer,
                 outlet: cell.outlet_state(),
@@ -106,13 +115,17 @@ impl Handler<Take> for SupervisorActor {
                 limit: cell.limit(),
                 queued: cell.in_flight(),
                 held: cell.held(),
-                waiting: times.waiting(),
-                starved: times.starved(),
-                blocked: times.blocked(),
+                waiting: times.map_or(Waiting::No, Times::waiting),
+                starved: times.map_or(Duration::ZERO, Times::starved),
+                blocked: times.map_or(Duration::ZERO, Times::blocked),
                 stale: cell.stale(),
             }
         });
-        let _ = reply.send(Snapshot { components: components.collect(), links: links.collect() });
+        let _ = reply.send(Snapshot {
+            components: components.collect(),
+            links: links.collect(),
+            watchers: self.watchers.len(),
+        });
     }
 }
 
@@ -144,9 +157,15 @@ impl Snapshot {
     }
 }
 
-/// Quotes and line breaks would end a Mermaid label.
+/// Quotes and line breaks would end a Mermaid label; a hash begins an escape, and angle brackets a tag.
 fn escape(name: &str) -> String {
-    name.replace('"', "#quot;").replace(['\n', '\r'], " ")
+    let name = name.replace('#', "#35;").replace('"', "#quot;");
+    one_line(&name.replace('<', "#lt;").replace('>', "#gt;"))
+}
+
+/// A name is a peer's at times: it must not begin a line of its own, nor steer a terminal.
+fn one_line(name: &str) -> String {
+    name.replace(|c: char| c.is_control(), " ")
 }
 
 impl fmt::Display for Snapshot {
@@ -157,8 +176,8 @@ impl fmt::Display for Snapshot {
                 f,
                 "{} {} -> {}  {state:?}  produced {} accepted {} limit {} queued {} held {}  starved {:.1?} blocked {:.1?}",
                 l.id,
-                self.name(l.producer),
-                self.name(l.consumer),
+                one_line(self.name(l.producer)),
+                one_line(self.name(l.consumer)),
                 l.produced,
                 l.accepted,
                 l.limit,
@@ -170,9 +189,84 @@ impl fmt::Display for Snapshot {
         }
         for c in &self.components {
             if !self.links.iter().any(|l| l.producer == Some(c.id) || l.consumer == Some(c.id)) {
-                writeln!(f, "{} has no link", c.name)?;
+                writeln!(f, "{} has no link", one_line(&c.name))?;
+            }
+            if !c.rooted {
+                writeln!(f, "{} has no root", one_line(&c.name))?;
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::ComponentInfo;
+
+    /// The numbers are the process's; in the golden files they start at 1.
+    fn renumbered(snapshot: &Snapshot, text: String) -> String {
+        let links = snapshot.links.iter().enumerate().map(|(n, l)| (l.id.to_string(), format!("link-@{}", n + 1)));
+        let components = snapshot.components.iter().enumerate().map(|(n, c)| (format!(" c{}", c.id.value()), n + 1));
+        let text = links.fold(text, |text, (from, to)| text.replacen(&from, &to, 1));
+        let text = components.fold(text, |text, (from, to)| text.replace(&from, &format!(" c@{to}")));
+        text.replace('@', "")
+    }
+
+    fn component(name: &str, rooted: bool) -> ComponentView {
+        let info = ComponentInfo::new(name, false);
+        ComponentView { id: info.id(), name: info.name().clone(), two_way: false, rooted }
+    }
+
+    fn link(producer: Option<ComponentId>, consumer: Option<ComponentId>) -> LinkView {
+        LinkView {
+            id: LinkId::next(),
+            producer,
+            consumer,
+            outlet: LinkState::Open,
+            inlet: LinkState::Open,
+            produced: 1_500_000,
+            accepted: 1_400_000,
+            messages: 300,
+            limit: Limit { quantity: 1_600_000, messages: 512 },
+            queued: 100_000,
+            held: 4096,
+            waiting: Waiting::ForCredit,
+            starved: Duration::from_micros(1500),
+            blocked: Duration::from_millis(2500),
+            stale: 0,
+        }
+    }
+
+    fn made_up() -> Snapshot {
+        let components = vec![
+            component("tcp 10.0.0.2:80", true),
+            component("the \"upper\" filter\nof two lines", true),
+            component("<b>sink</b>", true),
+            component("alone", false),
+        ];
+        let id = |n: usize| Some(components[n].id);
+        let first = link(id(0), id(1));
+        let ended = LinkView {
+            outlet: LinkState::EndedClean,
+            inlet: LinkState::EndedUnclean,
+            waiting: Waiting::No,
+            queued: 0,
+            ..link(id(1), id(2))
+        };
+        let half = LinkView { inlet: LinkState::New, ..link(id(0), None) };
+        let links = vec![first, ended, half];
+        Snapshot { components, links, watchers: 1 }
+    }
+
+    #[test]
+    fn made_up_values_as_text_and_mermaid() {
+        insta::with_settings!({
+            snapshot_path => "../../tests/golden", prepend_module_to_snapshot => false, omit_expression => true
+        }, {
+            let snapshot = made_up();
+            insta::assert_snapshot!("supervisor_snapshot_text", renumbered(&snapshot, snapshot.to_string()));
+            insta::assert_snapshot!("supervisor_snapshot_mermaid", renumbered(&snapshot, snapshot.mermaid()));
+        });
     }
 }

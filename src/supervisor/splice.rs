@@ -20,12 +20,13 @@
 //! Several splices run at once in different places; one that touches the same components is refused as busy.
 
 use super::attach::AttachFailure;
+use super::attach::Joining;
 use super::detach::DetachFailure;
 use super::{Supervisor, SupervisorActor};
-use crate::component::link::{Link, Observer};
+use crate::component::link::Observer;
 use crate::component::message::{AnyInlet, AnyOutlet, ManageHandle};
 use crate::component::{ComponentId, InletRef, OutletRef};
-use crate::proto::link::{AttachError, Cause, Count, LinkId, Origin, Payload, Reason};
+use crate::proto::link::{AttachError, Cause, Count, LinkCell, LinkId, Origin, Payload, Reason};
 use actix::fut::wrap_future;
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message};
 use std::sync::Arc;
@@ -165,7 +166,8 @@ impl Handler<Splice> for SupervisorActor {
 
     fn handle(&mut self, splice: Splice, ctx: &mut Context<Self>) {
         let Splice { place, new, within, reply } = splice;
-        let (members, work) = match self.prepare(place, ctx) {
+        let observer = self.observer(ctx);
+        let (members, work) = match self.prepare(place, observer) {
             Ok(prepared) => prepared,
             Err(failure) => {
                 let _ = reply.send(Err(failure));
@@ -188,7 +190,7 @@ impl Handler<Splice> for SupervisorActor {
 
 impl SupervisorActor {
     /// Finds the place and takes holds on all concerned, so that they last through the transaction.
-    fn prepare(&self, place: Place, ctx: &mut Context<Self>) -> Result<(Vec<ComponentId>, Work), SpliceFailure> {
+    fn prepare(&self, place: Place, observer: Arc<dyn Observer>) -> Result<(Vec<ComponentId>, Work), SpliceFailure> {
         let there = || SpliceFailure::NotThere;
         let live = |id: LinkId| self.graph.link(id).filter(|edge| edge.is_live());
         let (first, middle, last) = match place {
@@ -214,14 +216,14 @@ impl SupervisorActor {
                 manage: node.manage.boxed(),
                 inlet: first.inlet.as_ref().and_then(|way| way.upgrade()).ok_or_else(there)?,
                 outlet: last.outlet.as_ref().and_then(|way| way.upgrade()).ok_or_else(there)?,
-                out: last.link.clone(),
+                out: last.cell.clone(),
             }),
         };
         let work = Work {
-            observer: self.observer(ctx),
+            observer,
             producer: first.outlet.as_ref().and_then(|way| way.upgrade()).ok_or_else(there)?,
             consumer: last.inlet.as_ref().and_then(|way| way.upgrade()).ok_or_else(there)?,
-            link: first.link.clone(),
+            link: first.cell.clone(),
             old,
         };
         Ok((members, work))
@@ -234,7 +236,7 @@ struct Work {
     producer: Box<dyn AnyOutlet>,
     consumer: Box<dyn AnyInlet>,
     /// The producer's link.
-    link: Arc<Link>,
+    link: Arc<LinkCell>,
     old: Option<Old>,
 }
 
@@ -245,7 +247,7 @@ struct Old {
     inlet: Box<dyn AnyInlet>,
     outlet: Box<dyn AnyOutlet>,
     /// Its link to the consumer.
-    out: Arc<Link>,
+    out: Arc<LinkCell>,
 }
 
 type Step<T> = Result<T, SpliceFailure>;
@@ -325,7 +327,7 @@ impl Work {
         }
     }
 
-    async fn part(&self, link: &Link, outlet: &dyn AnyOutlet, inlet: &dyn AnyInlet) -> Step<Count> {
+    async fn part(&self, link: &LinkCell, outlet: &dyn AnyOutlet, inlet: &dyn AnyInlet) -> Step<Count> {
         super::detach::part(link, outlet, inlet).await.map_err(|failure| match failure {
             DetachFailure::NotAttached(_) => SpliceFailure::NotThere,
             _ => self.broken(),
@@ -334,19 +336,12 @@ impl Work {
 
     /// Joins a new component between the far ends, the consumer's side first.
     async fn bridge(&self, new: &New) -> Step<Vec<LinkId>> {
-        let out = super::attach::reserve(&*new.outlet, &*self.consumer, self.observer.clone()).await;
-        let out = out.map_err(|failure| self.refused(failure))?;
-        let id = out.id();
-        if let Err(failure) = super::attach::complete(out.clone(), &*new.outlet, &*self.consumer).await {
-            return Err(self.refused(failure));
-        }
-        match self.join(&*self.producer, &*new.inlet).await {
-            Ok(into) => Ok(vec![into, id]),
-            Err(failure) => {
-                self.part(&out, &*new.outlet, &*self.consumer).await?;
-                Err(failure)
-            }
-        }
+        let out = Joining::reserve(&*new.outlet, &*self.consumer, self.observer.clone()).await;
+        let mut out = out.map_err(|failure| self.refused(failure))?;
+        out.attach().await.map_err(|failure| self.refused(failure))?;
+        // dropped on a failure here, what was reserved is as it was
+        let into = self.join(&*self.producer, &*new.inlet).await?;
+        Ok(vec![into, out.open()])
     }
 
     async fn join(&self, outlet: &dyn AnyOutlet, inlet: &dyn AnyInlet) -> Step<LinkId> {
@@ -372,7 +367,7 @@ impl Work {
     /// The cause that broke the chain: a link's, if one tells; else that somebody is gone.
     fn broken(&self) -> SpliceFailure {
         let links = [Some(&self.link), self.old.as_ref().map(|old| &old.out)];
-        let told = links.into_iter().flatten().find_map(|link| link.cell().cause().cloned());
+        let told = links.into_iter().flatten().find_map(|link| link.cause().cloned());
         SpliceFailure::Broken(
             told.unwrap_or_else(|| Cause::new(Reason::ComponentGone, Origin::default().on(self.link.id()))),
         )

@@ -16,11 +16,18 @@ use tokio::sync::{mpsc, oneshot};
 pub const RING: usize = 1024;
 
 impl Supervisor {
-    /// Sends events to a recipient from now on, until it is gone. Resolves when the watch is in force.
+    /// Sends events to a recipient from now on, until it is gone. The supervisor does not keep it alive: somebody else must.
+    /// Resolves when the watch is in force.
     pub async fn watch_with(&self, to: Recipient<EventBatch>) {
+        let to = to.downgrade();
         let deliver: Deliver = Box::new(move |batch| {
-            let sent = to.send(batch);
-            Box::pin(async move { sent.await.is_ok() })
+            let sent = to.upgrade().map(|to| to.send(batch));
+            Box::pin(async move {
+                match sent {
+                    Some(sent) => sent.await.is_ok(),
+                    None => false,
+                }
+            })
         });
         self.request(|reply| Watch { deliver, reply }).await;
     }
@@ -70,6 +77,10 @@ impl fmt::Debug for Watcher {
 }
 
 impl Watchers {
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     pub(super) fn push(&mut self, event: &Event) {
         for watcher in &mut self.all {
             if watcher.ring.len() == RING {

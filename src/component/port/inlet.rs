@@ -45,6 +45,8 @@ pub struct Inlet<T: Payload> {
     /// A hold on the own actor while items are held.
     hold: Option<Box<dyn Any + Send>>,
     early: Option<Arc<Cause>>,
+    /// Attached, and the transaction has not said yet that it stands: nothing is granted.
+    gated: bool,
     /// The component has no such direction; every attachment is refused.
     absent: bool,
 }
@@ -74,7 +76,17 @@ impl<T: Payload> Inlet<T> {
     }
 
     fn with(core: Core<T>, release: Release) -> Self {
-        Self { core, release, owner: None, link: None, peer: None, hold: None, early: None, absent: false }
+        Self {
+            core,
+            release,
+            owner: None,
+            link: None,
+            peer: None,
+            hold: None,
+            early: None,
+            gated: false,
+            absent: false,
+        }
     }
 
     /// A port that refuses every attachment: for a component of which this direction is not there.
@@ -189,6 +201,10 @@ impl<T: Payload> Inlet<T> {
             // the hold is dropped once the message is handled
             InletMsg::Last(down, _hold) => self.receive_down(down),
             InletMsg::Attach(attach) => self.attach(*attach, handle),
+            InletMsg::Open(link) => {
+                self.gated &= self.link.as_ref().is_none_or(|own| own.id() != link);
+                None
+            }
             InletMsg::CloseAt(close) => self.close_at(*close),
             InletMsg::Batch(..) | InletMsg::Control(..) => unreachable!("the driver handles these"),
         }
@@ -232,8 +248,10 @@ impl<T: Payload> Inlet<T> {
             return None;
         }
         attach.handled = true;
+        self.gated = attach.gated;
         let owner = self.owner.as_ref()?;
         let link = &attach.link;
+        owner.joins(link);
         link.note(|| {
             let component = handle_of(&owner.info, owner.home.boxed_manage());
             Note::Attached { link: link.clone(), component, inlet: handle() }
@@ -330,6 +348,9 @@ impl<T: Payload> AnyPort for Inlet<T> {
     }
 
     fn send_grants(&mut self) {
+        if self.gated {
+            return;
+        }
         let greeted = self.core.limit();
         let mut first = false;
         while let Some(InletEffect::Send(up)) = self.core.poll_grant() {
@@ -345,7 +366,7 @@ impl<T: Payload> AnyPort for Inlet<T> {
     }
 
     fn is_grant_due(&self) -> bool {
-        self.core.is_grant_due()
+        !self.gated && self.core.is_grant_due()
     }
 
     fn after_handler(&mut self) {
@@ -381,9 +402,6 @@ impl<T: Payload> Drop for Inlet<T> {
             && !self.core.is_over()
         {
             self.abort_with(&owner.drop_cause());
-        }
-        if let Some(link) = &self.link {
-            link.note(|| Note::Gone { link: link.id(), side: Side::Consumer });
         }
     }
 }

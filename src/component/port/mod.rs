@@ -15,7 +15,7 @@ pub use outlet::{Asker, Outlet};
 use super::census::Counted;
 use super::control::Envelope;
 use super::identity::ComponentInfo;
-use super::link::Link;
+use super::link::{Link, Note, Observer};
 use super::message::ManageHandle;
 use crate::proto::link::{Cause, Reason};
 use std::any::Any;
@@ -37,6 +37,8 @@ pub struct Owner {
     settlers: Mutex<Vec<oneshot::Sender<()>>>,
     /// The end of the turn has been asked for.
     turn_end_asked: AtomicBool,
+    /// Those who are told when the component is gone.
+    observers: Mutex<Vec<Arc<dyn Observer>>>,
     _counted: Counted,
 }
 
@@ -50,6 +52,7 @@ impl Owner {
             settling: AtomicBool::new(false),
             settlers: Mutex::default(),
             turn_end_asked: AtomicBool::new(false),
+            observers: Mutex::default(),
             _counted: Counted::component(),
         })
     }
@@ -87,6 +90,15 @@ impl Owner {
         self.turn_end_asked.store(false, Relaxed);
     }
 
+    /// A port joins this link: its observer is told when the component is gone.
+    fn joins(&self, link: &Link) {
+        let Some(observer) = link.observer() else { return };
+        let mut observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !observers.iter().any(|known| Arc::ptr_eq(known, observer)) {
+            observers.push(observer.clone());
+        }
+    }
+
     pub(crate) fn wait_settled(&self, reply: oneshot::Sender<()>) {
         self.settlers().push(reply);
         self.settling.store(true, Relaxed);
@@ -120,6 +132,15 @@ impl Owner {
         let cause = self.info.blame(reason);
         self.info.set_cause(&cause);
         self.info.cause().cloned().unwrap_or(cause)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let observers = self.observers.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for observer in observers.drain(..) {
+            observer.note(Note::Gone { component: self.info.id() });
+        }
     }
 }
 

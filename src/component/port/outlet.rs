@@ -241,6 +241,7 @@ impl<T: Payload> Outlet<T> {
         let Some(owner) = &self.owner else { return };
         reserve.handled = true;
         let link = reserve.link.clone();
+        owner.joins(&link);
         link.note(|| {
             let component = handle_of(&owner.info, owner.home.boxed_manage());
             Note::Reserved { link: link.clone(), component, outlet: handle() }
@@ -454,9 +455,6 @@ impl<T: Payload> Drop for Outlet<T> {
             && self.peer.is_some()
         {
             self.abort_with(&owner.drop_cause());
-        }
-        if let Some(link) = &self.link {
-            link.note(|| Note::Gone { link: link.id(), side: Side::Producer });
         }
     }
 }
