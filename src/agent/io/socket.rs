@@ -5,7 +5,7 @@
 
 use super::{Io, Lost, buffer, uninterrupted};
 use crate::agent::queue::{SLICES, WriteQueue};
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
@@ -23,7 +23,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep};
-use tokio_util::io::poll_read_buf;
 
 /// A TCP connection.
 pub(crate) type TcpIo = SocketIo<TcpStream>;
@@ -129,8 +128,7 @@ impl<S: StreamSocket> Io for SocketIo<S> {
     fn poll_read(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         self.lost = None;
         let mut socket = self.socket.borrow_mut();
-        let max = max.min(buffer::READ_MAX);
-        let read = buffer::read(|room| poll_read_buf(Pin::new(&mut *socket), cx, &mut room.limit(max)));
+        let read = buffer::read(max, |room| Pin::new(&mut *socket).poll_read(cx, room));
         self.reading = read.is_pending();
         self.read_over = matches!(&read, Poll::Ready(Ok(bytes)) if bytes.is_empty());
         read

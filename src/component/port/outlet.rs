@@ -137,7 +137,7 @@ impl<T: Payload> Outlet<T> {
     /// that has work left of its own (design, ownership).
     pub fn keep(&mut self, keep: bool) {
         self.keep = keep;
-        self.sync();
+        self.after();
     }
 
     /// Says what the owner waits for, for the link's times. An outlet in which something waits for credit says so by
@@ -258,8 +258,7 @@ impl<T: Payload> Outlet<T> {
             match effect {
                 OutletEffect::Send(Down::Consume { item, .. }) => {
                     let quantity = item.quantity();
-                    let full = self.batch.get_mut().push(item, quantity);
-                    if full || self.owner.as_ref().is_none_or(|owner| !owner.is_in_turn()) {
+                    if self.batch.get_mut().push(item, quantity) {
                         self.flush();
                     }
                 }
@@ -273,7 +272,14 @@ impl<T: Payload> Outlet<T> {
                 OutletEffect::Over(terminal) => self.over(terminal),
             }
         }
-        self.sync();
+        self.after();
+    }
+
+    /// Outside a turn, what the end of one does.
+    fn after(&mut self) {
+        if self.owner.as_ref().is_none_or(|owner| !owner.is_in_turn()) {
+            self.after_handler();
+        }
     }
 
     /// Sends the batch.
@@ -332,6 +338,7 @@ impl<T: Payload> Outlet<T> {
                 false => None,
             };
         }
+        // at the end of a handler only: an outlet that is blocked again at the end of each was blocked all the time
         if let Some(link) = &self.link {
             match (blocked, link.times().waiting()) {
                 (true, _) => link.times().set(Waiting::ForCredit),
@@ -429,6 +436,7 @@ impl<T: Payload> AnyPort for Outlet<T> {
 
     fn after_handler(&mut self) {
         self.flush();
+        self.sync();
     }
 
     fn drain(&mut self) {

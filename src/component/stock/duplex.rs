@@ -428,7 +428,6 @@ impl<D: Duplex> DuplexActor<D> {
                 Poll::Ready(pulled) => match pulled? {
                     Pull::Item(item) => {
                         budget.spend(item.quantity());
-                        self.output.waiting(Waiting::No);
                         // with credit and nothing waiting the outlet takes any item
                         let _ = self.output.push(item);
                     }
@@ -436,6 +435,7 @@ impl<D: Duplex> DuplexActor<D> {
                 },
             }
         }
+        self.output.waiting(Waiting::No);
         Ok(true)
     }
 

@@ -156,7 +156,6 @@ impl<S: Source> SourceActor<S> {
                 }
                 Poll::Ready(Ok(Pull::Item(item))) => {
                     budget.spend(item.quantity());
-                    self.output.waiting(Waiting::No);
                     // with credit and nothing waiting the outlet takes any item
                     let _ = self.output.push(item);
                 }
@@ -164,6 +163,7 @@ impl<S: Source> SourceActor<S> {
                 Poll::Ready(Err(reason)) => self.output.abort(reason),
             }
         }
+        self.output.waiting(Waiting::No);
         true
     }
 
