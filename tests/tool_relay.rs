@@ -1,13 +1,14 @@
 //! `vio relay`: many connections at once, half-closes, resets, failures of one that leave the others alone.
 #![cfg(feature = "cli")]
 
+use sha2::{Digest, Sha256};
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[path = "support/http.rs"]
 mod http;
@@ -64,17 +65,82 @@ fn curl_fetches_64_bodies_at_once() {
     assert!(lines.last().is_some_and(|line| line.contains("64 connections, 0 failed")), "{lines:?}");
 }
 
-#[test]
-fn curl_fetches_one_large_body() {
-    let dir = folder();
-    let bytes: u64 = if big() { 1 << 30 } else { 64 << 20 };
-    let server = Server::start(dir.path(), &["relay", LISTEN, &format!("tcp:{}", http::serve())]);
+/// What curl fetches through the relay, as it comes: how much, and its SHA-256.
+fn fetch(at: &str, bytes: u64) -> (u64, Vec<u8>) {
     let mut curl = Command::new("curl");
-    curl.args(["-sS", "--max-time", "100", "-o", "/dev/null", "-w", "%{size_download} %{speed_download}"]);
-    let output = curl.arg(format!("http://{}/bytes/{bytes}", server.at)).output().expect("curl");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(told.starts_with(&format!("{bytes} ")), "{output:?}");
-    println!("curl through the relay: bytes and bytes a second: {told}");
+    curl.args(["-sS", "--no-buffer", "--max-time", "900"]).stdout(Stdio::piped());
+    let mut curl = curl.arg(format!("http://{at}/bytes/{bytes}")).spawn().expect("curl");
+    let mut body = curl.stdout.take().expect("piped");
+    let (mut hash, mut total, mut buf) = (Sha256::new(), 0, vec![0; 256 * 1024]);
+    loop {
+        match body.read(&mut buf).expect("a body") {
+            0 => break,
+            n => {
+                hash.update(&buf[..n]);
+                total += n as u64;
+            }
+        }
+    }
+    assert!(curl.wait().expect("reaped").success());
+    (total, hash.finalize().to_vec())
+}
+
+/// The SHA-256 of the body that the server gives.
+fn expected(bytes: u64) -> Vec<u8> {
+    let block = http::body(http::BLOCK);
+    let (mut hash, mut left) = (Sha256::new(), bytes);
+    while left > 0 {
+        let n = left.min(http::BLOCK as u64);
+        hash.update(&block[..n as usize]);
+        left -= n;
+    }
+    hash.finalize().to_vec()
+}
+
+#[test]
+fn curl_fetches_large_bodies_whole() {
+    let dir = folder();
+    // VERSILE_BIG: 1 GiB alone, then 64 of 1 GiB at once
+    let (bytes, at_once) = if big() { (1 << 30, 64) } else { (64 << 20, 4) };
+    let server = Server::start(dir.path(), &["relay", LISTEN, &format!("tcp:{}", http::serve())]);
+    let (expected, at) = (expected(bytes), server.at.as_str());
+    for n in [1, at_once] {
+        let start = Instant::now();
+        let fetched: Vec<_> = thread::scope(|scope| {
+            let all: Vec<_> = (0..n).map(|_| scope.spawn(move || fetch(at, bytes))).collect();
+            all.into_iter().map(|one| one.join().expect("fetched")).collect()
+        });
+        assert!(fetched.iter().all(|(total, hash)| *total == bytes && *hash == expected), "of {n}");
+        let rate = (n * bytes) as f64 / 1e9 / start.elapsed().as_secs_f64();
+        println!("curl fetched {n} bodies of {bytes} bytes at once, hashes equal, {rate:.2} GB/s in all");
+    }
+}
+
+#[test]
+fn a_long_session_of_questions_and_answers() {
+    let dir = folder();
+    let server = Server::start(dir.path(), &["relay", LISTEN, "exec:/bin/sh"]);
+    let conn = connect(&server);
+    conn.set_nodelay(true).expect("set");
+    let (mut to, mut from) = (&conn, BufReader::new(&conn));
+    let mut line = String::new();
+    // each answer is awaited before the next question, as a person at a shell does
+    for i in 0..2_000u32 {
+        to.write_all(format!("echo $(({i} * {i}))\n").as_bytes()).expect("asked");
+        line.clear();
+        from.read_line(&mut line).expect("answered");
+        assert_eq!(line.trim(), (i * i).to_string());
+    }
+    // and the other side speaks unasked, while this side is silent
+    to.write_all(b"for i in 1 2 3 4 5; do echo tick $i; done\n").expect("asked");
+    for i in 1..=5 {
+        line.clear();
+        from.read_line(&mut line).expect("told");
+        assert_eq!(line.trim(), format!("tick {i}"));
+    }
+    to.write_all(b"exit\n").expect("asked");
+    line.clear();
+    assert_eq!(from.read_line(&mut line).expect("the end"), 0, "{line}");
 }
 
 #[test]

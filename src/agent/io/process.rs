@@ -86,7 +86,13 @@ impl Io for ChildIo {
     }
 
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.output_over { self.pipes.poll_lost(cx) } else { Poll::Pending }
+        match self.status {
+            // it has done its work, and nothing that it was given is lost: a session that ends is no failure. What comes
+            // for it later is refused when it is written.
+            Some(status) if status.success() => Poll::Pending,
+            _ if self.output_over => self.pipes.poll_lost(cx),
+            _ => Poll::Pending,
+        }
     }
 
     fn reset(&mut self) {
