@@ -31,6 +31,8 @@ pub struct Outlet<T: Payload> {
     /// A hold on the own actor while something is left to send.
     hold: Option<Box<dyn Any + Send>>,
     keep: bool,
+    /// What the owner says that it waits for.
+    declared: Waiting,
     early: Option<Arc<Cause>>,
     /// The component has no such direction; every attachment is refused.
     absent: bool,
@@ -46,6 +48,7 @@ impl<T: Payload> Default for Outlet<T> {
             batch: RefCell::default(),
             hold: None,
             keep: false,
+            declared: Waiting::No,
             early: None,
             absent: false,
         }
@@ -142,10 +145,9 @@ impl<T: Payload> Outlet<T> {
 
     /// Says what the owner waits for, for the link's times. An outlet in which something waits for credit says so by
     /// itself.
-    pub fn waiting(&self, waiting: Waiting) {
-        if let Some(link) = &self.link {
-            link.times().set(waiting);
-        }
+    pub fn waiting(&mut self, waiting: Waiting) {
+        self.declared = waiting;
+        self.after();
     }
 
     /// Asks the consumer's chain, and waits for the answer at most [`ASK_TIMEOUT`]. Spawn the future; never use `ctx.wait`.
@@ -340,11 +342,11 @@ impl<T: Payload> Outlet<T> {
         }
         // at the end of a handler only: an outlet that is blocked again at the end of each was blocked all the time
         if let Some(link) = &self.link {
-            match (blocked, link.times().waiting()) {
-                (true, _) => link.times().set(Waiting::ForCredit),
-                (false, Waiting::ForCredit) => link.times().set(Waiting::No),
-                _ => {}
-            }
+            link.times().set(match (attached, blocked) {
+                (false, _) => Waiting::No,
+                (true, true) => Waiting::ForCredit,
+                (true, false) => self.declared,
+            });
         }
     }
 
