@@ -72,8 +72,7 @@ impl Link {
 
     /// The same for what needs no answer.
     pub(crate) fn tell<M: Control>(&self, message: M, send: impl FnOnce(LinkId, Envelope) + Send + 'static) {
-        let (envelope, _) = Envelope::new(message);
-        if let Some(waits) = self.send_with_room(envelope, send) {
+        if let Some(waits) = self.send_with_room(Envelope::telling(message), send) {
             actix_rt::spawn(waits);
         }
     }

@@ -29,6 +29,11 @@ impl Envelope {
         (Self { body, room: Vec::new() }, rx)
     }
 
+    /// A message whose answer nobody awaits.
+    pub(crate) fn telling<M: Control>(message: M) -> Self {
+        Self { body: Box::new(Question { message: Some(message), reply: None }), room: Vec::new() }
+    }
+
     /// The typed question if this is an `M`, else the envelope back.
     pub fn open<M: Control>(self) -> Result<Ask<M>, Envelope> {
         if !self.body.as_any_ref().is::<Question<M>>() {
