@@ -11,7 +11,7 @@ use std::time::Duration;
 use support::{run, within};
 use versile_io::component::stock::{Filter, Outbox, PartResult, Pull, Sink, Source};
 use versile_io::component::{InletRef, OutletRef};
-use versile_io::proto::link::{Credit, LinkId, Reason};
+use versile_io::proto::link::{Count, Credit, LinkId, Reason};
 use versile_io::supervisor::{SpliceFailure, Supervisor};
 
 const DRAIN: Duration = Duration::from_secs(5);
@@ -252,5 +252,59 @@ fn a_new_component_that_is_attached_already_is_refused_and_the_chain_goes_on() {
         let (sink, outcome) = within(sink).await;
         assert!(outcome.is_clean(), "{outcome}");
         assert_eq!(sink.expect("the part").position, within(source).await.0.expect("the part").next);
+    });
+}
+
+/// Takes what comes and is never done with it, until it is told to fail.
+struct Stuck {
+    held: Count,
+    fail: Arc<AtomicBool>,
+}
+
+impl Sink for Stuck {
+    type In = Bytes;
+    fn consume(&mut self, item: Bytes) -> PartResult {
+        self.held.add(item.len() as u64);
+        Ok(())
+    }
+    fn held(&self) -> Count {
+        self.held
+    }
+    fn poll_progress(&mut self, cx: &mut TaskContext<'_>) -> Poll<PartResult> {
+        if self.fail.load(Relaxed) {
+            return Poll::Ready(Err(Reason::Requested("as the test asked".into())));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_consumer_that_fails_meanwhile_takes_the_parted_producer_along() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let (source, _) = Numbered::new(1);
+        let (out, source) = source.start();
+        let (finlet, foutlet) = framed("between", 10);
+        let fail = Arc::new(AtomicBool::new(false));
+        let (inp, _sink) = Stuck { held: Count::ZERO, fail: fail.clone() }.start();
+        let first = supervisor.attach(&out, &finlet).await.expect("attached");
+        supervisor.attach(&foutlet, &inp).await.expect("attached");
+        drop((out, finlet, foutlet, inp));
+        let id = supervisor.snapshot().await.component("between").expect("there");
+        let splicer = supervisor.clone();
+        // it cannot settle: its consumer takes no more
+        let splice = actix_rt::spawn(async move { splicer.remove(id, DRAIN).await });
+        within(async {
+            while supervisor.snapshot().await.links.iter().any(|l| l.id == first) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        fail.store(true, Relaxed);
+        let failure = within(splice).await.expect("no panic").expect_err("broken");
+        assert!(matches!(failure, SpliceFailure::Broken(_)), "{failure}");
+        let (_, outcome) = within(source).await;
+        assert!(outcome.to_string().contains("as the test asked"), "{outcome}");
     });
 }

@@ -175,11 +175,14 @@ impl Handler<Splice> for SupervisorActor {
             }
         };
         self.splicing.extend(&members);
+        // the graph may forget a component that has no link while it is parted
+        let ways: Vec<_> = members.iter().filter_map(|id| Some(self.graph.node(*id)?.manage.boxed())).collect();
         let work = async move { work.run(new, within).await };
         ctx.spawn(wrap_future::<_, Self>(work).map(move |done, act, ctx| {
             act.splicing.retain(|member| !members.contains(member));
             if let Err(SpliceFailure::Broken(cause)) = &done {
                 // the parted neighbours have no link by which they could hear of it
+                ways.iter().for_each(|way| way.abort(cause));
                 let chain = act.graph.chain(members.iter().copied());
                 act.tear_down_members(chain, cause.clone(), ctx);
             }
