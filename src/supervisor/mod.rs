@@ -43,6 +43,7 @@ mod abort;
 mod attach;
 mod detach;
 mod event;
+mod export;
 mod graph;
 mod shutdown;
 mod snapshot;
