@@ -224,11 +224,11 @@ fn all_is_each_chain_by_itself_and_those_to_come() {
         let (out, _bad) = Pattern::new(1, u64::MAX).start();
         let hoard = Hoard::start_with(5000);
         let bad = supervisor.attach(&out, &hoard.inlet()).await.expect("attached");
-        event(&mut events, |e| match e {
-            Event::Stalled { link, .. } => Some(assert_eq!(*link, bad)),
+        let stalled = event(&mut events, |e| match e {
+            Event::Stalled { link, .. } => Some(*link),
             _ => None,
-        })
-        .await;
+        });
+        assert_eq!(stalled.await, bad);
         tokio::time::sleep(LIMIT * 3).await;
         let snapshot = supervisor.snapshot().await;
         assert_eq!(snapshot.links.iter().map(|l| l.id).collect::<Vec<_>>(), [good], "{snapshot}");
