@@ -12,9 +12,10 @@ use std::time::Duration;
 use supervisor::{Check, Pattern, Silent, event, events_so_far, forgotten};
 use support::within;
 use tokio::time::Instant;
+use versile_io::component::link::Waiting;
 use versile_io::component::stock::{Filter, Outbox, Outcome, PartResult, Sink, Source};
 use versile_io::component::writer::ByteWriter;
-use versile_io::component::{AddrExt, Inlet, InletEvent};
+use versile_io::component::{AddrExt, Inlet, InletEvent, Outlet, OutletEvent};
 use versile_io::proto::link::{Reason, Window};
 use versile_io::supervisor::{Event, Exceeded, Guards, Overrun, Supervisor, Target};
 use versile_io::wire;
@@ -264,5 +265,50 @@ fn a_guard_outlasts_a_splice_and_not_its_chain() {
         forgotten(&supervisor).await;
         assert!(!supervisor.unguard(guard).await, "gone with its chain");
         assert!(supervisor.guard(Target::ChainOf(link), Guards::default()).await.is_none());
+    });
+}
+
+/// Takes some and passes on nothing. It says that it waits for data, so that the link behind it is not stalled.
+struct Stuck {
+    input: Inlet<Bytes>,
+    output: Outlet<Bytes>,
+}
+impl Actor for Stuck {
+    type Context = Context<Self>;
+}
+wire!(Stuck {
+    inlet input: Bytes => on_input;
+    outlet output: Bytes => on_output;
+});
+impl Stuck {
+    fn on_input(&mut self, _: InletEvent<Bytes>, _: &mut Context<Self>) {}
+    fn on_output(&mut self, _: OutletEvent, _: &mut Context<Self>) {}
+}
+
+#[test]
+fn a_link_between_two_that_were_spliced_in_is_guarded_too() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let mut events = supervisor.watch().await;
+        let (writer, out, _) = ByteWriter::start("writer", 8192);
+        let (inp, _sink) = Check::new(1).start();
+        let link = supervisor.attach(&out, &inp).await.expect("attached");
+        supervisor.guard(Target::ChainOf(link), Guards::default().stalled(LIMIT)).await.expect("set");
+        let (fin, fout, _filter) = Pass.start();
+        let first = supervisor.insert(link, &fin, &fout).await.expect("spliced");
+        let input = Inlet::holding(Window { quantity: 2000, messages: 100 });
+        let mut output = Outlet::default();
+        output.waiting(Waiting::ForData);
+        let stuck = Stuck { input, output }.start();
+        let second = supervisor.insert(first.links[1], &stuck.inlet(), &stuck.outlet()).await.expect("spliced");
+        writer.write(Bytes::from(vec![0; 3000])).await.expect("taken");
+        let stalled = event(&mut events, |e| match e {
+            Event::Stalled { link, path, .. } => Some((*link, path.to_string())),
+            _ => None,
+        });
+        let path = "Pass waits for credit of Stuck, Stuck does not go on";
+        assert_eq!(stalled.await, (second.links[0], path.to_owned()));
+        drop((writer, out, inp, fin, fout, stuck));
+        forgotten(&supervisor).await;
     });
 }

@@ -288,6 +288,13 @@ mod tests {
             "sink",
             95,
         ),
+        (
+            "slow sink, most blocked at the top",
+            &[("a", "f", 1, 95, false), ("f", "g", 1, 92, false), ("g", "sink", 2, 90, false)],
+            SlowConsumer,
+            "sink",
+            90,
+        ),
         ("slow source", &[("disk", "f", 97, 1, false), ("f", "sink", 98, 0, false)], SlowSource, "disk", 97),
         ("filter that burns", &[("a", "f", 3, 90, false), ("f", "sink", 95, 0, false)], Busy, "f", 90),
         (
