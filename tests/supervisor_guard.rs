@@ -12,8 +12,10 @@ use std::time::Duration;
 use supervisor::{Check, Pattern, Silent, event, events_so_far, forgotten};
 use support::within;
 use tokio::time::Instant;
+use versile_io::agent::unix;
+use versile_io::component::channel::ByteChannel;
 use versile_io::component::link::Waiting;
-use versile_io::component::stock::{Filter, Outbox, Outcome, PartResult, Sink, Source};
+use versile_io::component::stock::{Duplex, Filter, Outbox, Outcome, PartResult, Sink, Source};
 use versile_io::component::writer::ByteWriter;
 use versile_io::component::{AddrExt, Inlet, InletEvent, Outlet, OutletEvent};
 use versile_io::proto::link::{Reason, Window};
@@ -309,6 +311,32 @@ fn a_link_between_two_that_were_spliced_in_is_guarded_too() {
         let path = "Pass waits for credit of Stuck, Stuck does not go on";
         assert_eq!(stalled.await, (second.links[0], path.to_owned()));
         drop((writer, out, inp, fin, fout, stuck));
+        forgotten(&supervisor).await;
+    });
+}
+
+#[test]
+fn stock_components_and_sockets_that_have_nothing_to_do_are_not_stalled() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let mut events = supervisor.watch().await;
+        let (x, y) = unix::pair(&Default::default()).expect("a pair");
+        let ((x, _x), (y, _y)) = (x.named("x").start(), y.named("y").start());
+        supervisor.attach_pair(&x, &y).await.expect("attached");
+        let (_a, a, _) = ByteChannel::start("a", 1024);
+        let (_b, b, _) = ByteChannel::start("b", 1024);
+        supervisor.attach_pair(&a, &b).await.expect("attached");
+        let (out, _source) = Silent.start();
+        let (fin, fout, _filter) = Pass.start();
+        let (inp, _sink) = Check::new(1).start();
+        supervisor.attach(&out, &fin).await.expect("attached");
+        supervisor.attach(&fout, &inp).await.expect("attached");
+        supervisor.guard(Target::All, Guards::default().stalled(LIMIT).warn()).await.expect("set");
+        tokio::time::sleep(LIMIT * 5).await;
+        let all = events_so_far(&supervisor, &mut events).await;
+        assert!(!all.iter().any(|e| matches!(e, Event::Stalled { .. })), "{all:#?}");
+        supervisor.abort(Target::All, "done").await;
+        drop((x, y, a, b, out, fin, fout, inp));
         forgotten(&supervisor).await;
     });
 }
