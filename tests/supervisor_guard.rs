@@ -340,3 +340,23 @@ fn stock_components_and_sockets_that_have_nothing_to_do_are_not_stalled() {
         forgotten(&supervisor).await;
     });
 }
+
+#[test]
+fn limits_as_long_and_as_short_as_can_be_are_kept() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let mut events = supervisor.watch().await;
+        let (out, _source) = Silent.start();
+        let (inp, _sink) = Check::new(1).start();
+        let link = supervisor.attach(&out, &inp).await.expect("attached");
+        let ever = Duration::MAX;
+        let long = Guards::default().idle(ever).stalled(ever).life(ever);
+        let long = supervisor.guard(Target::ChainOf(link), long).await.expect("set");
+        tokio::time::sleep(LIMIT).await;
+        assert!(supervisor.unguard(long).await);
+        supervisor.guard(Target::Link(link), Guards::default().idle(Duration::ZERO)).await.expect("set");
+        event(&mut events, |e| matches!(e, Event::Guarded { .. }).then_some(())).await;
+        drop((out, inp));
+        forgotten(&supervisor).await;
+    });
+}

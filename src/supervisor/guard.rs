@@ -323,7 +323,7 @@ impl Guard {
     fn next_look(&self, now: Instant) -> Duration {
         let end_of_life = match (&self.scope, self.guards.life) {
             (Scope::All, _) | (_, None) => None,
-            (_, Some(life)) => Some((self.since + life).saturating_duration_since(now)).filter(|left| !left.is_zero()),
+            (_, Some(life)) => Some(life.saturating_sub(now - self.since)).filter(|left| !left.is_zero()),
         };
         end_of_life.unwrap_or(Duration::MAX).min(self.guards.pace())
     }

@@ -1,4 +1,4 @@
-//! The supervisor: an actor that attaches, detaches, watches, aborts and shuts down chains.
+//! The supervisor: an actor that attaches, detaches, watches, guards, aborts and shuts down chains, and says what limits them.
 //!
 //! ```text
 //!    attach / detach / abort / shutdown          watch ──▶ events
