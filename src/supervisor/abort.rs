@@ -24,10 +24,12 @@ use tokio::sync::oneshot;
 /// it is told, so this is for one whose turn runs on.
 pub const GRACE: Duration = Duration::from_secs(1);
 
-/// Which chains an abort is for.
+/// Which chains something is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Target {
+    /// This link alone, for a guard; what cannot be done to a link alone is done to its chain.
+    Link(LinkId),
     /// The chain that this link belongs to.
     ChainOf(LinkId),
     /// The chain that this component belongs to.
@@ -59,11 +61,7 @@ impl Handler<AbortChain> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, AbortChain { target, reason, reply }: AbortChain, ctx: &mut Context<Self>) {
-        let chains = match target {
-            Target::ChainOf(link) => vec![self.graph.chain_of_link(link)],
-            Target::ChainWith(component) => vec![self.graph.chain([component].into_iter())],
-            Target::All => self.graph.chains(),
-        };
+        let chains = self.targeted(target);
         let cause = Cause::new(reason, Origin::component("supervisor"));
         let told = chains.iter().map(BTreeSet::len).sum();
         for members in chains {
@@ -100,6 +98,15 @@ impl Teardown {
 }
 
 impl SupervisorActor {
+    /// The chains that are meant, each as its components.
+    pub(super) fn targeted(&self, target: Target) -> Vec<BTreeSet<ComponentId>> {
+        match target {
+            Target::Link(link) | Target::ChainOf(link) => vec![self.graph.chain_of_link(link)],
+            Target::ChainWith(component) => vec![self.graph.chain([component].into_iter())],
+            Target::All => self.graph.chains(),
+        }
+    }
+
     /// A link was aborted: so is its chain.
     pub(super) fn tear_down(&mut self, link: LinkId, cause: Arc<Cause>, ctx: &mut Context<Self>) {
         let members = self.graph.chain_of_link(link);

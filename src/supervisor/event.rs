@@ -1,11 +1,13 @@
 //! What a watcher is told.
 
 use super::SupervisorActor;
+use super::guard::{Exceeded, WaitPath};
 use crate::component::ComponentId;
 use crate::proto::link::{Cause, Count, LinkId};
 use actix::{Context, Message};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Something that happened in the chains of a supervisor.
 #[derive(Clone, Debug)]
@@ -57,6 +59,28 @@ pub enum Event {
         /// The components that had not stopped by themselves and were stopped.
         stopped: Vec<Arc<str>>,
     },
+    /// A guard's limit for stalled links was reached: data waits and does not go on.
+    Stalled {
+        /// The link.
+        link: LinkId,
+        /// How long, at least.
+        after: Duration,
+        /// Who waits for whom.
+        path: WaitPath,
+        /// False if the guard only warns.
+        aborts: bool,
+    },
+    /// Another limit of a guard was reached.
+    Guarded {
+        /// The link, or one of the chain's.
+        link: LinkId,
+        /// Which limit.
+        exceeded: Exceeded,
+        /// Who waits for whom.
+        path: WaitPath,
+        /// False if the guard only warns.
+        aborts: bool,
+    },
     /// A component is gone, in an orderly way or not.
     ComponentGone {
         /// Which.
@@ -86,9 +110,19 @@ impl fmt::Display for Event {
                     false => write!(f, "; had to stop {}", stopped.join(", ")),
                 }
             }
+            Self::Stalled { link, after, path, aborts } => {
+                write!(f, "{link} stalled for {after:?}: {path}{}", warning(*aborts))
+            }
+            Self::Guarded { link, exceeded, path, aborts } => {
+                write!(f, "{link} {exceeded}: {path}{}", warning(*aborts))
+            }
             Self::ComponentGone { name, .. } => write!(f, "{name} gone"),
         }
     }
+}
+
+fn warning(aborts: bool) -> &'static str {
+    if aborts { "" } else { " (a warning)" }
 }
 
 /// Events in order, as a watcher receives them.

@@ -4,6 +4,7 @@
 //! whose links have ended too (design, section 5). It leaves when both components are gone, or when nobody holds it any
 //! more: so after a refusal too, and when one end never came. The graph itself holds neither components nor links.
 
+use super::blame::Look;
 use super::event::Event;
 use crate::component::ComponentId;
 use crate::component::link::{ComponentHandle, Link, Note, Waiting};
@@ -40,6 +41,8 @@ pub(super) struct Edge {
     producer_over: Option<Terminal>,
     consumer_over: Option<Terminal>,
     aborted: bool,
+    /// How long the outlet had waited when it was last asked for.
+    pub(super) look: Look,
 }
 
 /// What a note means to the supervisor.
@@ -93,6 +96,7 @@ impl Graph {
             producer_over: None,
             consumer_over: None,
             aborted: false,
+            look: Look::begin(),
         })
     }
 
@@ -189,6 +193,10 @@ impl Graph {
         self.edges.values()
     }
 
+    pub(super) fn edges_mut(&mut self) -> impl Iterator<Item = &mut Edge> {
+        self.edges.values_mut()
+    }
+
     pub(super) fn link(&self, id: LinkId) -> Option<&Edge> {
         self.edges.get(&id)
     }
@@ -232,14 +240,29 @@ impl Graph {
         rooted
     }
 
-    /// All chains, each as its components.
+    /// All chains, each as its components. One pass over the links.
     pub(super) fn chains(&self) -> Vec<BTreeSet<ComponentId>> {
-        let mut left: BTreeSet<ComponentId> = self.nodes.keys().copied().collect();
+        let mut beside: BTreeMap<ComponentId, Vec<ComponentId>> = BTreeMap::new();
+        for edge in self.edges.values() {
+            for end in edge.ends() {
+                beside.entry(end).or_default().extend(edge.ends().filter(|other| *other != end));
+            }
+        }
+        let mut met = BTreeSet::new();
         let mut chains = Vec::new();
-        while let Some(component) = left.first().copied() {
-            let chain = self.chain([component].into_iter());
-            left.retain(|component| !chain.contains(component));
-            chains.push(chain);
+        for component in self.nodes.keys() {
+            let mut open = vec![*component];
+            let mut chain = BTreeSet::new();
+            while let Some(component) = open.pop() {
+                if met.insert(component) {
+                    chain.insert(component);
+                    open.extend(beside.get(&component).into_iter().flatten());
+                }
+            }
+            chain.retain(|component| self.nodes.contains_key(component));
+            if !chain.is_empty() {
+                chains.push(chain);
+            }
         }
         chains
     }
@@ -260,6 +283,11 @@ impl Graph {
 }
 
 impl Edge {
+    /// The components that are known.
+    pub(super) fn ends(&self) -> impl Iterator<Item = ComponentId> {
+        [self.producer, self.consumer].into_iter().flatten()
+    }
+
     fn touches(&self, component: ComponentId) -> bool {
         self.producer == Some(component) || self.consumer == Some(component)
     }

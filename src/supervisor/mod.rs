@@ -1,4 +1,4 @@
-//! The supervisor: an actor that attaches, detaches, watches, aborts and shuts down chains.
+//! The supervisor: an actor that attaches, detaches, watches, guards, aborts and shuts down chains, and says what limits them.
 //!
 //! ```text
 //!    attach / detach / abort / shutdown          watch ──▶ events
@@ -41,9 +41,12 @@
 
 mod abort;
 mod attach;
+mod blame;
 mod detach;
 mod event;
+mod export;
 mod graph;
+mod guard;
 mod shutdown;
 mod snapshot;
 mod splice;
@@ -51,8 +54,10 @@ mod watch;
 
 pub use abort::{GRACE, Target};
 pub use attach::AttachFailure;
+pub use blame::{Finding, Verdict};
 pub use detach::DetachFailure;
 pub use event::{Event, EventBatch};
+pub use guard::{Exceeded, GuardId, Guards, Overrun, Wait, WaitFor, WaitPath};
 pub use shutdown::ShutdownReport;
 pub use snapshot::{ComponentView, LinkView, Snapshot};
 pub use splice::{SpliceFailure, Spliced};
@@ -147,6 +152,7 @@ pub struct SupervisorActor {
     notes: Option<Arc<dyn Observer>>,
     /// The components that a splice works on.
     splicing: BTreeSet<ComponentId>,
+    guarding: guard::Guarding,
 }
 
 impl fmt::Debug for SupervisorActor {
@@ -196,6 +202,7 @@ impl Handler<Noted> for SupervisorActor {
                         self.emit(Event::ComponentGone { component, name }, ctx);
                     }
                     self.member_gone(component, ctx);
+                    self.guarded_gone(component, ctx);
                 }
             }
         }

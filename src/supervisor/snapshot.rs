@@ -1,4 +1,4 @@
-//! Snapshot: the graph with its counters, as values, text and Mermaid.
+//! Snapshot: the graph with its counters, as values, text and Mermaid. JSON and DOT are in `export.rs`.
 //!
 //! Counters lie in the links' cells and are written by the ports as they go; across arbiters they are not one instant.
 
@@ -164,7 +164,7 @@ fn escape(name: &str) -> String {
 }
 
 /// A name is a peer's at times: it must not begin a line of its own, nor steer a terminal.
-fn one_line(name: &str) -> String {
+pub(super) fn one_line(name: &str) -> String {
     name.replace(|c: char| c.is_control(), " ")
 }
 
@@ -200,12 +200,12 @@ impl fmt::Display for Snapshot {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::component::ComponentInfo;
 
     /// The numbers are the process's; in the golden files they start at 1.
-    fn renumbered(snapshot: &Snapshot, text: String) -> String {
+    pub(in crate::supervisor) fn renumbered(snapshot: &Snapshot, text: String) -> String {
         let links = snapshot.links.iter().enumerate().map(|(n, l)| (l.id.to_string(), format!("link-@{}", n + 1)));
         let components = snapshot.components.iter().enumerate().map(|(n, c)| (format!(" c{}", c.id.value()), n + 1));
         let text = links.fold(text, |text, (from, to)| text.replacen(&from, &to, 1));
@@ -238,7 +238,7 @@ mod tests {
         }
     }
 
-    fn made_up() -> Snapshot {
+    pub(in crate::supervisor) fn made_up() -> Snapshot {
         let components = vec![
             component("tcp 10.0.0.2:80", true),
             component("the \"upper\" filter\nof two lines", true),

@@ -2,6 +2,7 @@
 
 use super::{Done, Holder, Outcome, PartResult, type_name};
 use crate::component::control::Envelope;
+use crate::component::link::Waiting;
 use crate::component::message::PartState;
 use crate::component::{AddrExt, Inlet, InletEvent, InletRef, Outlet, OutletEvent, OutletRef};
 use crate::proto::link::{Cause, Payload, PushError, Window};
@@ -99,10 +100,13 @@ pub trait Filter: Unpin + 'static {
     {
         let input = Inlet::holding(self.window());
         let (part, done) = Holder::new(self);
+        let mut output = Outlet::default();
+        // what is not blocked waits for data, also while the part works
+        output.waiting(Waiting::ForData);
         let actor = FilterActor {
             part,
             input,
-            output: Outlet::default(),
+            output,
             waiting: VecDeque::new(),
             outbox: Outbox { items: VecDeque::new() },
             ending: Ending::Open,

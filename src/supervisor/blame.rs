@@ -1,0 +1,389 @@
+//! Blame: which component limits a chain, from how long its outlets have waited and for what.
+//!
+//! ```text
+//!   P ══blocked══▶ C ══blocked══▶ D            follow the blocked links down: D does not take data
+//!   P ══starved══▶ C ══starved══▶ D            follow the starved links up: P gives no data
+//!   P ══blocked══▶ C ══starved══▶ D            C works all the time itself
+//!   P ══neither══▶ C                           P works all the time itself, or does not say what it waits for
+//! ```
+//!
+//! A component with two directions of one thing, such as a socket, is an end: what it gives does not come from what it takes.
+
+use super::graph::Edge;
+use super::{Supervisor, SupervisorActor, Target};
+use crate::component::ComponentId;
+use crate::proto::link::{Limit, LinkId};
+use actix::{Context, Handler, Message};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// A link that waits for less of the time than this is not followed: 20 %.
+const NOTABLE: f64 = 0.2;
+
+/// Which component limits a chain, and by how much.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Verdict {
+    /// In which way.
+    pub finding: Finding,
+    /// The component; none if there is nothing to say.
+    pub component: Option<ComponentId>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The part of the time, 0 to 1, that the link that tells of it was blocked, starved, or neither.
+    pub share: f64,
+    /// The time that was looked at.
+    pub over: Duration,
+}
+
+/// In which way a component limits its chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Finding {
+    /// It does not take data as fast as it comes.
+    SlowConsumer,
+    /// It does not give data as fast as it is taken.
+    SlowSource,
+    /// It takes no more because it works, and not because nobody takes what it gives.
+    Busy,
+    /// It neither waits for data nor for credit.
+    NeverWaits,
+    /// It waits for credit of itself, around a circle of components.
+    Circle,
+    /// It has finished with all that it has, and its window is hardly more than one message: the way of the grants limits.
+    SmallWindow,
+    /// There is no running link, or no time has passed since the last look.
+    Unknown,
+}
+
+impl Verdict {
+    fn unknown() -> Self {
+        Self { finding: Finding::Unknown, component: None, name: "".into(), share: 0.0, over: Duration::ZERO }
+    }
+
+    /// What would help.
+    ///
+    /// ```no_run
+    /// # async fn f(supervisor: versile_io::supervisor::Supervisor, link: versile_io::proto::link::LinkId) {
+    /// let verdict = supervisor.blame(versile_io::supervisor::Target::ChainOf(link)).await;
+    /// println!("{verdict}; {}", verdict.help());
+    /// # }
+    /// ```
+    pub fn help(&self) -> &'static str {
+        match self.finding {
+            Finding::SlowConsumer => "a faster consumer, or less data; a wider window does not help for long",
+            Finding::SlowSource => "a faster source; the rest of the chain has time to spare",
+            Finding::Busy => "less work for each item, or an arbiter of its own",
+            Finding::NeverWaits => "less work for each item, or `Outlet::waiting` if it is idle",
+            Finding::SmallWindow => "a window of several messages",
+            Finding::Circle => "a consumer outside the circle, or one that holds less",
+            Finding::Unknown => "another look, later",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, percent) = (super::snapshot::one_line(&self.name), (self.share * 100.0).round());
+        match self.finding {
+            Finding::SlowConsumer => write!(f, "consumer `{name}` does not take data: {percent} % blocked"),
+            Finding::SlowSource => write!(f, "source `{name}` gives no data: {percent} % starved"),
+            Finding::Busy => write!(f, "`{name}` works all the time: {percent} % blocked before it, and not behind it"),
+            Finding::NeverWaits => write!(f, "`{name}` waits for nothing: {percent} % neither starved nor blocked"),
+            Finding::SmallWindow => {
+                write!(f, "the window of `{name}` is small: {percent} % blocked, and it holds nothing")
+            }
+            Finding::Circle => write!(f, "`{name}` waits for itself around a circle: {percent} % blocked"),
+            Finding::Unknown => f.write_str("nothing to say yet"),
+        }
+    }
+}
+
+impl Supervisor {
+    /// Names the component that limits a chain since the last look at it, or since it was attached. Of several chains, the
+    /// one that waits most. [`Verdict::help`] says what would help.
+    ///
+    /// ```
+    /// use versile_io::supervisor::{Finding, Supervisor, Target};
+    ///
+    /// actix::System::new().block_on(async {
+    ///     let verdict = Supervisor::current().blame(Target::All).await;
+    ///     assert_eq!(verdict.finding, Finding::Unknown);
+    ///     assert_eq!(verdict.to_string(), "nothing to say yet");
+    /// });
+    /// ```
+    pub async fn blame(&self, target: Target) -> Verdict {
+        self.request(|reply| Blame { target, reply }).await.unwrap_or_else(Verdict::unknown)
+    }
+}
+
+struct Blame {
+    target: Target,
+    reply: oneshot::Sender<Verdict>,
+}
+
+impl Message for Blame {
+    type Result = ();
+}
+
+impl Handler<Blame> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Blame { target, reply }: Blame, _: &mut Context<Self>) {
+        let members: BTreeSet<ComponentId> = self.targeted(target).into_iter().flatten().collect();
+        let inside = |edge: &Edge| edge.is_live() && edge.ends().all(|end| members.contains(&end));
+        let spans: Vec<Span> = self.graph.edges_mut().filter(|edge| inside(edge)).filter_map(Span::look).collect();
+        let is_end = |id| self.graph.node(id).is_some_and(|node| node.info.is_two_way());
+        let mut verdict = judge(&spans, is_end);
+        if let Some(component) = verdict.component {
+            verdict.name = self.graph.name(component);
+        }
+        let _ = reply.send(verdict);
+    }
+}
+
+/// How long an outlet had waited at the last look.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    at: Instant,
+    starved: Duration,
+    blocked: Duration,
+}
+
+impl Look {
+    /// At the beginning of a link.
+    pub(super) fn begin() -> Self {
+        Self { at: Instant::now(), starved: Duration::ZERO, blocked: Duration::ZERO }
+    }
+}
+
+/// A link since the last look.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    link: LinkId,
+    producer: ComponentId,
+    consumer: ComponentId,
+    over: Duration,
+    /// Parts of the time.
+    starved: f64,
+    blocked: f64,
+    /// The window of the consumer is hardly more than one message, and it has finished with all that it has.
+    tight: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Blocked,
+    Starved,
+    Neither,
+}
+
+impl Span {
+    /// Looks, and remembers it.
+    fn look(edge: &mut Edge) -> Option<Self> {
+        let link = edge.link()?;
+        let times = link.times();
+        let now = Look { at: Instant::now(), starved: times.starved(), blocked: times.blocked() };
+        let was = std::mem::replace(&mut edge.look, now);
+        let over = now.at.saturating_duration_since(was.at);
+        let share = |now: Duration, was: Duration| match over.is_zero() {
+            true => 0.0,
+            false => (now.saturating_sub(was).as_secs_f64() / over.as_secs_f64()).min(1.0),
+        };
+        let cell = &edge.cell;
+        let (limit, accepted, idle) = (cell.limit(), cell.accepted(), cell.in_flight() == 0 && cell.held() == 0);
+        // with nothing held, what was granted and not used is the window
+        let room = limit.credit(accepted);
+        let message = accepted.quantity / accepted.messages.max(1);
+        let narrow = limit.quantity != Limit::UNLIMITED && room.quantity < message.saturating_mul(2);
+        Some(Self {
+            link: cell.id(),
+            producer: edge.producer?,
+            consumer: edge.consumer?,
+            over,
+            starved: share(now.starved, was.starved),
+            blocked: share(now.blocked, was.blocked),
+            tight: idle && accepted.messages > 0 && (narrow || room.messages <= 2),
+        })
+    }
+
+    fn mood(&self) -> Mood {
+        match (self.starved, self.blocked) {
+            (starved, blocked) if blocked >= NOTABLE && blocked >= starved => Mood::Blocked,
+            (starved, _) if starved >= NOTABLE => Mood::Starved,
+            _ => Mood::Neither,
+        }
+    }
+
+    fn neither(&self) -> f64 {
+        (1.0 - self.starved - self.blocked).max(0.0)
+    }
+
+    fn finds(&self, finding: Finding, component: ComponentId) -> Verdict {
+        let share = match finding {
+            Finding::SlowConsumer | Finding::Busy | Finding::SmallWindow | Finding::Circle => self.blocked,
+            Finding::SlowSource => self.starved,
+            Finding::NeverWaits | Finding::Unknown => self.neither(),
+        };
+        Verdict { finding, component: Some(component), name: "".into(), share, over: self.over }
+    }
+}
+
+/// The span of which `value` is highest; of equals the first.
+fn highest<'a>(spans: impl Iterator<Item = &'a Span>, value: impl Fn(&Span) -> f64) -> Option<&'a Span> {
+    spans.reduce(|best, span| if value(span) > value(best) { span } else { best })
+}
+
+/// Names the component. Each link is followed once, so a cycle ends too.
+fn judge(spans: &[Span], is_end: impl Fn(ComponentId) -> bool) -> Verdict {
+    let measured = || spans.iter().filter(|span| !span.over.is_zero());
+    let Some(worst) = highest(measured(), |span| span.blocked.max(span.starved)) else { return Verdict::unknown() };
+    let mut met = BTreeSet::new();
+    let mut at = worst;
+    loop {
+        let fresh = met.insert(at.link);
+        let below = measured().filter(|span| span.producer == at.consumer && !is_end(at.consumer));
+        let above = measured().filter(|span| span.consumer == at.producer && !is_end(at.producer));
+        match at.mood() {
+            Mood::Blocked => match highest(below, |span| span.blocked) {
+                Some(next) if next.mood() == Mood::Blocked && fresh => at = next,
+                Some(next) if next.mood() == Mood::Blocked => return at.finds(Finding::Circle, at.consumer),
+                Some(_) => return at.finds(Finding::Busy, at.consumer),
+                None if at.tight => return at.finds(Finding::SmallWindow, at.consumer),
+                None => return at.finds(Finding::SlowConsumer, at.consumer),
+            },
+            Mood::Starved => match highest(above, |span| span.starved) {
+                Some(next) if fresh && next.mood() == Mood::Starved => at = next,
+                Some(next) if next.mood() == Mood::Blocked => return next.finds(Finding::Busy, at.producer),
+                Some(next) if fresh => at = next,
+                _ => return at.finds(Finding::SlowSource, at.producer),
+            },
+            Mood::Neither => {
+                let at = if met.len() > 1 { Some(at) } else { highest(measured(), Span::neither) };
+                let at = at.unwrap_or(worst);
+                return at.finds(Finding::NeverWaits, at.producer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::ComponentInfo;
+    use Finding::*;
+
+    /// `(producer, consumer, starved %, blocked %, tight)`, and the verdict as `finding name share`.
+    type Case = (&'static str, &'static [(&'static str, &'static str, u32, u32, bool)], Finding, &'static str, u32);
+
+    const CASES: &[Case] = &[
+        ("slow sink", &[("a", "sink", 2, 94, false)], SlowConsumer, "sink", 94),
+        (
+            "slow sink behind filters",
+            &[("a", "f", 1, 90, false), ("f", "g", 1, 92, false), ("g", "sink", 2, 95, false)],
+            SlowConsumer,
+            "sink",
+            95,
+        ),
+        (
+            "slow sink, most blocked at the top",
+            &[("a", "f", 1, 95, false), ("f", "g", 1, 92, false), ("g", "sink", 2, 90, false)],
+            SlowConsumer,
+            "sink",
+            90,
+        ),
+        ("slow source", &[("disk", "f", 97, 1, false), ("f", "sink", 98, 0, false)], SlowSource, "disk", 97),
+        ("filter that burns", &[("a", "f", 3, 90, false), ("f", "sink", 95, 0, false)], Busy, "f", 90),
+        (
+            "filter that burns, found from above",
+            &[("a", "f", 3, 95, false), ("f", "sink", 90, 0, false)],
+            Busy,
+            "f",
+            95,
+        ),
+        (
+            "actor that does not say what it waits for burns",
+            &[("a", "own", 0, 90, false), ("own", "sink", 0, 0, false)],
+            Busy,
+            "own",
+            90,
+        ),
+        ("source that burns", &[("gen", "sink", 5, 5, false)], NeverWaits, "gen", 90),
+        (
+            "source that burns before a filter",
+            &[("gen", "f", 5, 5, false), ("f", "sink", 60, 0, false)],
+            NeverWaits,
+            "gen",
+            90,
+        ),
+        ("small window", &[("a", "sink", 5, 80, true)], SmallWindow, "sink", 80),
+        (
+            "tee with one slow side",
+            &[("a", "tee", 0, 90, false), ("tee", "fast", 85, 0, false), ("tee", "slow", 0, 95, false)],
+            SlowConsumer,
+            "slow",
+            95,
+        ),
+        (
+            "merge with one slow side",
+            &[("x", "merge", 20, 70, false), ("y", "merge", 96, 0, false), ("merge", "sink", 97, 0, false)],
+            SlowSource,
+            "y",
+            96,
+        ),
+        ("two-way, one direction", &[("!a", "!b", 2, 93, false), ("!b", "!a", 90, 0, false)], SlowConsumer, "!b", 93),
+        ("two-way, both idle", &[("!a", "!b", 99, 0, false), ("!b", "!a", 98, 0, false)], SlowSource, "!a", 99),
+        ("a ring", &[("a", "b", 0, 90, false), ("b", "a", 0, 90, false)], Circle, "b", 90),
+    ];
+
+    #[test]
+    fn the_table() {
+        for (what, links, finding, name, share) in CASES {
+            let mut names: Vec<(&str, ComponentId)> = Vec::new();
+            let mut id = |name: &'static str| match names.iter().find(|(n, _)| *n == name) {
+                Some((_, id)) => *id,
+                None => {
+                    names.push((name, ComponentInfo::new(name, false).id()));
+                    names[names.len() - 1].1
+                }
+            };
+            let part = |percent: u32| f64::from(percent) / 100.0;
+            let spans = links.iter().map(|(producer, consumer, starved, blocked, tight)| Span {
+                link: LinkId::next(),
+                producer: id(producer),
+                consumer: id(consumer),
+                over: Duration::from_secs(1),
+                starved: part(*starved),
+                blocked: part(*blocked),
+                tight: *tight,
+            });
+            let spans: Vec<Span> = spans.collect();
+            let of = |id| names.iter().find(|(_, other)| *other == id).map_or("", |(name, _)| *name);
+            let verdict = judge(&spans, |id| of(id).starts_with('!'));
+            let found = (verdict.finding, verdict.component.map_or("", of), (verdict.share * 100.0).round() as u32);
+            assert_eq!(found, (*finding, *name, *share), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_one_line() {
+        let mut verdict = Verdict::unknown();
+        (verdict.name, verdict.share) = ("si\nnk".into(), 0.94);
+        for (finding, text) in [
+            (SlowConsumer, "consumer `si nk` does not take data: 94 % blocked"),
+            (SlowSource, "source `si nk` gives no data: 94 % starved"),
+            (Busy, "`si nk` works all the time: 94 % blocked before it, and not behind it"),
+        ] {
+            verdict.finding = finding;
+            assert_eq!(verdict.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn no_time_is_no_verdict() {
+        assert_eq!(judge(&[], |_| false).finding, Unknown);
+    }
+}
