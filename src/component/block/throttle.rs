@@ -161,8 +161,8 @@ impl<T: Payload> ThrottleActor<T> {
         let per_second = u128::from(self.rate.per_second.get());
         let now = Instant::now();
         let gained = now.duration_since(self.filled).as_nanos() * per_second / SECOND;
-        // without the rest, which is counted next time
-        self.filled += nanos(gained * SECOND / per_second);
+        // without the rest, which is counted next time; rounded so that never more comes than the rate
+        self.filled += nanos((gained * SECOND).div_ceil(per_second));
         let tokens = u128::from(self.tokens) + gained;
         if tokens >= u128::from(self.rate.burst) {
             self.filled = now;
