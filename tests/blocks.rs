@@ -320,7 +320,7 @@ mod maps {
             let seen = Arc::new(AtomicU64::new(0));
             let counts = seen.clone();
             let (out, _) = Items::new(0..100_u32, Some(true)).start();
-            let (a_in, a_out, _) = keep_if(|n: &u32| n % 2 == 0).start();
+            let (a_in, a_out, _) = keep_if(|n: &u32| n.is_multiple_of(2)).start();
             let (b_in, b_out, _) = inspect(move |_: &u32| {
                 counts.fetch_add(1, Relaxed);
             })
@@ -669,7 +669,7 @@ mod tees {
                 let (drain, outcome) = in_time(done).await;
                 let drain = drain.expect("the part");
                 assert!(outcome.is_clean() && drain.position == 3_000_000, "{outcome}");
-                assert!(drain.most_behind <= (3 * 256 << 10) + 4 * (16 << 10), "{}", drain.most_behind);
+                assert!(drain.most_behind <= ((3 * 256) << 10) + 4 * (16 << 10), "{}", drain.most_behind);
             }
         });
     }
