@@ -623,8 +623,11 @@ mod gates {
     #[test]
     fn a_control_message_opens_and_closes() {
         run(async {
+            tokio::time::pause();
             let head = Head { output: Outlet::default() }.start();
-            let (inp, done) = Drain { sparse: true, ..Drain::new(&Arc::default()) }.start();
+            let drain = Drain { sparse: true, ..Drain::new(&Arc::new(AtomicU64::new(u64::MAX))) };
+            let seen = drain.seen.clone();
+            let (inp, done) = drain.start();
             let Gate { inlet, outlet, .. } = gate(false);
             // the question passes what does not know it
             let (before_in, before_out) = ports(inspect(|_: &Bytes| {}));
@@ -632,16 +635,25 @@ mod gates {
             join(&before_out, &inlet, None);
             join(&outlet, &inp, None);
             drop((inp, inlet, outlet, before_in, before_out));
-            let answer = inside(&head, |head, _| {
-                head.output.push("abc".into()).expect("room for one");
-                head.output.ask(SetGate { open: true })
-            })
-            .await;
-            assert_eq!(in_time(answer).await, Ok(()));
+            inside(&head, |head, _| head.output.push("abc".into()).expect("room for one")).await;
+            quiet().await;
+            assert_eq!(seen.load(Relaxed), 0, "closed");
+            for (open, passed) in [(true, 3), (false, 3), (true, 6)] {
+                let answer = inside(&head, move |head, _| head.output.ask(SetGate { open })).await;
+                assert_eq!(in_time(answer).await, Ok(()));
+                quiet().await;
+                assert_eq!(seen.load(Relaxed), passed, "open: {open}");
+                if !open {
+                    // granted while it was open, so it is taken, and waits inside
+                    inside(&head, |head, _| head.output.push("def".into()).expect("granted")).await;
+                    quiet().await;
+                    assert_eq!(seen.load(Relaxed), passed, "closed again");
+                }
+            }
             inside(&head, |head, _| head.output.end(true)).await;
             drop(head);
             let (drain, outcome) = in_time(done).await;
-            assert!(outcome.is_clean() && drain.expect("the part").position == 3, "{outcome}");
+            assert!(outcome.is_clean() && drain.expect("the part").position == 6, "{outcome}");
         });
     }
 }

@@ -4,7 +4,7 @@
 //!   stage ::= NAME ":" VALUE        throttle:10MiB/s   limit:1GiB   chunk:64KiB   buffer:4MiB
 //! ```
 //!
-//! The names stand once, in [`STAGES`]; the help and the error lines are written from them.
+//! The names stand once, in `STAGES`; the help and the error lines are written from them.
 
 use super::size::{self, SizeError};
 use super::suggest;
