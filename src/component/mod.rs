@@ -18,6 +18,7 @@
 //! handled (actix stops an actor without handles as soon as it finds its mailbox empty).
 
 pub mod address;
+pub mod block;
 pub mod census;
 pub mod channel;
 pub mod control;

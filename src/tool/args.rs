@@ -5,6 +5,7 @@
 
 use super::address::{Create, Spec, Target};
 use super::exit::Exit;
+use super::via::Stage;
 use super::{help, size};
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
@@ -93,6 +94,9 @@ pub struct CommonArgs {
     /// Tell the SHA-256 of what was relayed, for each direction
     #[arg(long)]
     pub hash: bool,
+    /// Pass the data through a stage, in each direction; may be given again, and the first stands first
+    #[arg(long, value_name = "STAGE")]
+    pub via: Vec<Stage>,
     /// Bytes that may be under way in each direction, unless the address says otherwise
     #[arg(long, value_name = "SIZE", value_parser = window)]
     pub window: Option<u64>,
@@ -356,6 +360,7 @@ mod tests {
             quiet: false,
             progress: true,
             hash: true,
+            via: Vec::new(),
             window: Some(1 << 20),
             idle: Some(Duration::from_secs(30)),
             drain,

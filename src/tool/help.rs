@@ -4,6 +4,7 @@
 
 use super::address::grammar::{COMMON, KEYS, KINDS, Key};
 use super::exit;
+use super::via::STAGES;
 
 /// The widest line; one column of a terminal stays free.
 const WIDTH: usize = 79;
@@ -21,6 +22,7 @@ pub(crate) fn sections() -> Vec<Section> {
     vec![
         Section { title: "Addresses", lines: addresses() },
         Section { title: "Address options", lines: options() },
+        Section { title: "Stages", lines: stages() },
         Section { title: "Exit codes", lines: exit_codes() },
     ]
 }
@@ -56,6 +58,11 @@ fn options() -> Vec<String> {
         lines.extend(listed(row.name, &names(row.keys)));
     }
     lines
+}
+
+fn stages() -> Vec<String> {
+    let width = STAGES.iter().map(|row| row.form.len()).max().unwrap_or_default();
+    STAGES.iter().map(|row| format!("{:width$}  {}", row.form, row.about)).collect()
 }
 
 fn exit_codes() -> Vec<String> {

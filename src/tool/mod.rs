@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`address`] | what does `tcp:example.org:80,nodelay` mean? |
 //! | [`args`] | what was asked for, and can it be done at all? |
+//! | [`via`] | what does the data pass on its way? |
 //! | [`size`] | how does a person write `64KiB` and `500ms`? |
 //! | [`manual`] | the manual page and the shell completions |
 //! | [`exit`] | what does the shell learn at the end? |
@@ -20,6 +21,7 @@ pub mod exit;
 pub mod manual;
 pub mod run;
 pub mod size;
+pub mod via;
 
 mod hash;
 mod help;

@@ -75,6 +75,14 @@ impl<T: Payload> Inlet<T> {
         Self::with(Core::manual(), Release::AtOnce)
     }
 
+    /// The same, for an owner whose end counts as received only when it calls [`complete`](Self::complete): until then it can
+    /// still abort and be heard.
+    pub fn manual_until_complete() -> Self {
+        let mut core = Core::manual();
+        core.defer_end();
+        Self::with(core, Release::AtOnce)
+    }
+
     fn with(core: Core<T>, release: Release) -> Self {
         Self {
             core,

@@ -1,8 +1,8 @@
-//! One chain of the tool: two streams, joined one way or both, with a hash in each direction if one is wanted.
+//! One chain of the tool: two streams, joined one way or both, with stages and a hash in each direction if they are wanted.
 //!
 //! ```text
-//!   left ──▶ (hash) ──▶ right        the link into the last component of a direction is what progress counts
-//!   left ◀── (hash) ◀── right
+//!   left ──▶ (stages) ──▶ (hash) ──▶ right        the link into the last component of a direction is what progress counts
+//!   left ◀── (hash) ◀── (stages) ◀── right
 //! ```
 
 use crate::agent::stream::Stream;
@@ -13,6 +13,7 @@ use crate::proto::link::LinkId;
 use crate::supervisor::{AttachFailure, Supervisor};
 use crate::tool::hash::Hash;
 use crate::tool::plan::End;
+use crate::tool::via::Stage;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -24,8 +25,8 @@ pub(super) const BACKWARD: usize = 1;
 /// A chain that is not joined yet.
 pub(super) struct Loose {
     pairs: [PairRef<Bytes>; 2],
-    /// For each direction that is used, its hash.
-    hashes: [Option<(InletRef<Bytes>, OutletRef<Bytes>)>; 2],
+    /// What lies between, for each direction that is used, in the order of the flow.
+    between: [Vec<(InletRef<Bytes>, OutletRef<Bytes>)>; 2],
     both: bool,
     /// The right side connects, and should have its consumer first.
     right_first: bool,
@@ -48,22 +49,26 @@ pub(super) struct Ended {
 
 impl Loose {
     /// Starts the components of a chain on the current arbiter.
-    pub(super) fn start(ends: [&End; 2], streams: [Stream; 2], both: bool, hash: bool) -> Self {
+    pub(super) fn start(ends: [&End; 2], streams: [Stream; 2], both: bool, hash: bool, via: &[Stage]) -> Self {
         let (names, windows) = (ends.map(|end| end.role().name()), ends.map(End::window));
         let [left, right] = streams;
         let ((left, left_done), (right, right_done)) = (left.start(), right.start());
-        let mut hashes = [None, None];
+        let mut between = [Vec::new(), Vec::new()];
         let mut hashes_done = [None, None];
-        for direction in [FORWARD, BACKWARD].into_iter().filter(|at| hash && (both || *at == FORWARD)) {
+        for direction in [FORWARD, BACKWARD].into_iter().filter(|at| both || *at == FORWARD) {
+            between[direction].extend(via.iter().map(|stage| stage.start()));
+            if !hash {
+                continue;
+            }
             let (source, sink) = if direction == FORWARD { (0, 1) } else { (1, 0) };
             let name = format!("hash {} to {}", names[source], names[sink]);
             let (inlet, outlet, done) = Hash::new(name, windows[sink]).start();
-            hashes[direction] = Some((inlet, outlet));
+            between[direction].push((inlet, outlet));
             hashes_done[direction] = Some(done);
         }
         let running = Running { streams: [left_done, right_done], hashes: hashes_done };
         let right_first = ends[1].connects();
-        Self { pairs: [left, right], hashes, both, right_first, running }
+        Self { pairs: [left, right], between, both, right_first, running }
     }
 
     /// Joins it through the supervisor, which is told and not asked.
@@ -88,7 +93,7 @@ impl Loose {
     }
 
     async fn attach_all(&self, supervisor: &Supervisor, last: &mut [Option<LinkId>; 2]) -> Result<(), AttachFailure> {
-        if self.both && self.hashes.iter().all(Option::is_none) {
+        if self.both && self.between.iter().all(Vec::is_empty) {
             let (a, b) = if self.right_first { (1, 0) } else { (0, 1) };
             let (there, back) = supervisor.attach_pair(&self.pairs[a], &self.pairs[b]).await?;
             *last = if self.right_first { [Some(back), Some(there)] } else { [Some(there), Some(back)] };
@@ -112,11 +117,12 @@ impl Loose {
         let mut hops = Vec::new();
         for &direction in directions {
             let (source, sink) = if direction == FORWARD { (0, 1) } else { (1, 0) };
-            let (from, to) = (&self.pairs[source].outlet, &self.pairs[sink].inlet);
-            match &self.hashes[direction] {
-                Some((inlet, outlet)) => hops.extend([(direction, outlet, to), (direction, from, inlet)]),
-                None => hops.push((direction, from, to)),
+            let mut to = &self.pairs[sink].inlet;
+            for (inlet, outlet) in self.between[direction].iter().rev() {
+                hops.push((direction, outlet, to));
+                to = inlet;
             }
+            hops.push((direction, &self.pairs[source].outlet, to));
         }
         hops
     }

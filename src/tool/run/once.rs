@@ -114,7 +114,7 @@ async fn accept_one(bound: Bound) -> Accepted {
 async fn run(job: &Job, streams: [Stream; 2], mut interrupts: Interrupts, console: Arc<Console>) -> Ran {
     let supervisor = Supervisor::current();
     let ends = job.ends.each_ref();
-    let chain = Loose::start(ends, streams, job.both, job.common.hash);
+    let chain = Loose::start(ends, streams, job.both, job.common.hash, &job.common.via);
     let (links, running, attached) = chain.attach(&supervisor).await;
 
     let (tell, mut happenings) = mpsc::channel(8);

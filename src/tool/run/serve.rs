@@ -19,6 +19,7 @@ use crate::tool::exit::Exit;
 use crate::tool::inherited::Inherited;
 use crate::tool::plan::{End, OpenError};
 use crate::tool::progress::Console;
+use crate::tool::via::Stage;
 use actix_rt::Arbiter;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,6 +35,7 @@ struct Shop {
     console: Arc<Console>,
     supervisor: Supervisor,
     hash: bool,
+    via: Vec<Stage>,
     idle: Option<Duration>,
     served: AtomicU64,
     failed: AtomicU64,
@@ -143,6 +145,7 @@ impl Shop {
             console,
             supervisor: Supervisor::current(),
             hash: job.common.hash,
+            via: job.common.via.clone(),
             idle: job.common.idle,
             served: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -221,7 +224,7 @@ impl Shop {
     /// Relays, and says what was delivered in each direction.
     async fn relay(&self, streams: [Stream; 2], peer: &str, number: u64) -> [u64; 2] {
         let ends = [&self.left, &self.right];
-        let (links, running) = Loose::start(ends, streams, true, self.hash).join(&self.supervisor);
+        let (links, running) = Loose::start(ends, streams, true, self.hash, &self.via).join(&self.supervisor);
         self.open().insert(number, links.clone());
         let mut intervention = Intervention::default();
         let link = links.iter().flatten().map(|link| link.id()).next();
