@@ -33,12 +33,13 @@ use super::rule::{Kind, RULES, Reach, reach};
 use crate::component::link::{ComponentHandle, Link, Note, Observer};
 use crate::component::message::{AttachInlet, InletMsg, OutletMsg, ReserveOutlet};
 use crate::component::{ComponentId, InletRef, OutletRef};
-use crate::proto::link::{Limit, LinkId, Payload, Reason, Rule};
+use crate::proto::link::{Credit, Limit, LinkId, Payload, Reason, Rule};
 use crate::proto::sim::Rng;
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 /// An item that the kit can make up, and compare.
@@ -375,6 +376,8 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
             output: Vec::new(),
             clean,
         };
+        run.producer.answer_questions();
+        run.consumer.answer_questions();
         run.join_outlet();
         run.join_inlet();
         run.wait(50).await;
@@ -457,14 +460,24 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
             return;
         }
         if self.theme == Theme::Flood {
-            return self.consumer.grant_more(1 << 40, 1_000_000);
+            let messages = if self.kind == Kind::Source { 1_000_000 } else { 256 };
+            return self.rise(1 << 30, messages);
         }
         let (quantity, messages) = (self.rng.magnitude(3000), self.rng.magnitude(40));
         match self.rng.below(6) {
             // one of the two alone: nothing can be sent for it
-            0 => self.consumer.grant_more(quantity, 0),
-            1 => self.consumer.grant_more(0, messages),
-            _ => self.consumer.grant_more(quantity, messages),
+            0 => self.rise(quantity, 0),
+            1 => self.rise(0, messages),
+            _ => self.rise(quantity, messages),
+        }
+    }
+
+    /// Grants beyond what has come. Never lower and never the same again: that is a theme's.
+    fn rise(&mut self, quantity: u64, messages: u64) {
+        let mut limit = self.consumer.limit();
+        let first = limit == Limit::ZERO;
+        if limit.raise(Limit::beyond(self.consumer.passed(), Credit { quantity, messages })) || first {
+            self.consumer.grant(limit);
         }
     }
 
@@ -633,14 +646,16 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
 
     /// All credit at once; another task has its turn beside it.
     async fn flood(&mut self, longest: u64) -> End {
+        let mut turn = 0;
         let end = match self.kind {
             Kind::Source => {
+                self.consumer.tick();
                 self.grant();
                 let consumer = self.consumer.clone();
                 let ticker = actix_rt::spawn(async move {
                     loop {
                         consumer.tick();
-                        tokio::task::yield_now().await;
+                        next_turn().await;
                     }
                 });
                 for _ in 0..100_000 {
@@ -650,12 +665,13 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
                     }
                 }
                 ticker.abort();
+                turn = self.consumer.tick();
                 self.wait(1).await;
                 self.steps().await
             }
             _ => self.steps().await,
         };
-        let (turn, came) = (self.consumer.tick(), self.consumer.passed().messages);
+        let came = self.consumer.passed().messages;
         match self.kind {
             Kind::Source if came > longest => {
                 self.look(Rule::F1, turn <= longest, format_args!("{turn} items in one turn"));
@@ -669,7 +685,7 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
     /// The kit asks, from each side.
     async fn ask(&mut self) {
         if self.drinks() {
-            self.consumer.grant_more(1, 1);
+            self.rise(1, 1);
         }
         self.wait(50).await;
         let within = Duration::from_secs(5);
@@ -724,7 +740,7 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
         }
         let reason = || Reason::Requested("the kit's own".into());
         if self.drinks() {
-            self.consumer.grant_more(100_000, 200);
+            self.rise(100_000, 200);
         }
         self.feed(3);
         let by_producer = self.feeds() && (!self.drinks() || self.rng.chance(50));
@@ -879,6 +895,19 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
 fn is_general(rule: Rule) -> bool {
     use Rule::{C1, C2, E1, E2, P1, P2, P4, P6};
     matches!(rule, P1 | P2 | P4 | P6 | C1 | C2 | E1 | E2)
+}
+
+/// Goes to the end of the executor's queue. Tokio's own `yield_now` waits for more than one round of a local set.
+async fn next_turn() {
+    let mut waited = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn join<T: Payload>(outlet: &OutletRef<T>, inlet: &InletRef<T>, watch: &Arc<Watch>) {

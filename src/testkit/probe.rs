@@ -172,7 +172,9 @@ struct State<E> {
     longest_turn: u64,
     grants: u64,
     questions: u64,
-    refuses_questions: bool,
+    answers_questions: bool,
+    /// Refuses what is beyond the limit, as a component's inlet does.
+    strict: bool,
     observers: Vec<Arc<dyn Observer>>,
 }
 
@@ -192,7 +194,8 @@ impl<E> Base<E> {
             longest_turn: 0,
             grants: 0,
             questions: 0,
-            refuses_questions: false,
+            answers_questions: false,
+            strict: false,
             observers: Vec::new(),
         };
         let info = ComponentInfo::new(name, false);
@@ -269,16 +272,13 @@ impl<E> Base<E> {
 
     fn question(&self, envelope: Envelope) {
         self.note("is asked");
+        if !lock(&self.state).answers_questions {
+            return envelope.missing();
+        }
         match envelope.open::<ProbeQuestion>() {
             Ok(ask) => {
-                let mut state = lock(&self.state);
-                state.questions += 1;
-                let refuses = state.refuses_questions;
-                drop(state);
-                match refuses {
-                    true => drop(ask),
-                    false => ask.into_envelope().open::<ProbeQuestion>().map(|ask| ask.answer(ANSWER)).unwrap_or(()),
-                }
+                lock(&self.state).questions += 1;
+                ask.answer(ANSWER);
             }
             Err(envelope) => envelope.missing(),
         }
@@ -364,24 +364,13 @@ macro_rules! common {
             self.0.base.info.set_cause(cause);
         }
 
-        /// Has it drop what it is asked, instead of answering.
-        pub fn drop_questions(&self) {
-            lock(&self.0.base.state).refuses_questions = true;
-        }
-
-        pub(crate) fn grants(&self) -> u64 {
-            lock(&self.0.base.state).grants
+        /// Has it answer the kit's question; any other, and this one without it, ends here.
+        pub(crate) fn answer_questions(&self) {
+            lock(&self.0.base.state).answers_questions = true;
         }
 
         pub(crate) fn questions(&self) -> u64 {
             lock(&self.0.base.state).questions
-        }
-
-        /// A turn of the executor has passed; the most messages that came in one.
-        pub(crate) fn tick(&self) -> u64 {
-            let mut state = lock(&self.0.base.state);
-            state.turn = 0;
-            state.longest_turn
         }
     };
 }
@@ -439,6 +428,13 @@ impl<T: Payload> ConsumerProbe<T> {
 
     common!(Consumed<T>);
 
+    /// A turn of the executor has passed; the most messages that came in one.
+    pub(crate) fn tick(&self) -> u64 {
+        let mut state = lock(&self.0.base.state);
+        state.turn = 0;
+        state.longest_turn
+    }
+
     /// What it is told next; an item counts as accepted with it. For one task at a time; cancel safe.
     pub async fn next(&self) -> Consumed<T> {
         let event = self.0.base.next().await;
@@ -486,6 +482,11 @@ impl<T: Payload> ConsumerProbe<T> {
     pub fn abort_on(&self, link: LinkId) {
         self.0.base.note(format_args!("forges an abort of {link}"));
         self.say(OutletMsg::Up(Up::Abort { link }));
+    }
+
+    /// From now on it refuses what is beyond its limit and aborts the link with `LimitExceeded`, as a component's inlet does.
+    pub fn be_strict(&self) {
+        lock(&self.0.base.state).strict = true;
     }
 
     /// Says that its data has ended and all of it was taken, as a component's inlet does.
@@ -567,7 +568,13 @@ impl<T: Payload> ConsumerProbe<T> {
                 found.push(Finding::TooMany);
             }
         }
+        let excess = found.iter().any(|finding| matches!(finding, Finding::TooMuch | Finding::TooMany));
         found.into_iter().for_each(|finding| base.found(finding));
+        if excess && lock(&base.state).strict {
+            let (reached, limit) = (Displayed(self.passed()), self.limit());
+            self.abort(Reason::Violation(Violation::LimitExceeded { reached, limit }));
+            return base.tell(Consumed::Aborted);
+        }
         base.tell(Consumed::Item(item));
         if let Some(at_once) = self.0.at_once {
             at_once(self);
@@ -689,6 +696,10 @@ impl<T: Payload> ProducerProbe<T> {
     }
 
     common!(Produced);
+
+    pub(crate) fn grants(&self) -> u64 {
+        lock(&self.0.base.state).grants
+    }
 
     /// What it is told next. For one task at a time; cancel safe.
     pub async fn next(&self) -> Produced {

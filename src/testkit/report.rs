@@ -27,6 +27,9 @@ pub enum Verdict {
     CannotTest(String),
 }
 
+/// The table shows so many steps before the breach; the verdict has them all.
+const SHOWN: usize = 40;
+
 /// One verdict for each rule, in the order of `docs/rules.md`. `Display` prints a table.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -75,7 +78,14 @@ impl fmt::Display for Report {
         }
         for (rule, verdict) in &self.verdicts {
             if let Verdict::Broken { seed, ladder, .. } = verdict {
-                write!(f, "\n{rule}, seed {seed}:\n{ladder}")?;
+                writeln!(f, "\n{rule}, seed {seed}:")?;
+                let skip = ladder.lines().count().saturating_sub(SHOWN);
+                if skip > 0 {
+                    writeln!(f, "      ({skip} steps before)")?;
+                }
+                for line in ladder.lines().skip(skip) {
+                    writeln!(f, "{line}")?;
+                }
             }
         }
         Ok(())
