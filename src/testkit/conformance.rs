@@ -794,19 +794,23 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
         if credit.messages > 65_536 || !self.producer.is_granted() {
             return;
         }
+        let mut beyond = false;
         for _ in 0..=credit.messages {
-            let within = !self.producer.credit().is_exhausted();
+            beyond = self.producer.credit().is_exhausted();
             self.producer.send(T::specimen(&mut self.rng));
-            if !within {
+            beyond |= !self.producer.limit().covers(self.producer.passed());
+            if beyond {
                 break;
             }
         }
         self.wait(1000).await;
-        let violated = |cause: Arc<crate::proto::link::Cause>| match &cause.reason {
-            Reason::Violation(violation) => violation.rule() == Rule::P1,
-            _ => false,
-        };
-        let caught = self.producer.cause().is_some_and(violated);
+        let cause = self.producer.cause();
+        let violated = |reason: &Reason| matches!(reason, Reason::Violation(violation) if violation.rule() == Rule::P1);
+        // one that is aborted for something else did not come to this
+        if !beyond || cause.as_ref().is_some_and(|cause| !matches!(cause.reason, Reason::Violation(_))) {
+            return;
+        }
+        let caught = cause.is_some_and(|cause| violated(&cause.reason));
         self.look(Rule::P1, caught, "more than was granted is taken without LimitExceeded");
     }
 
