@@ -9,7 +9,9 @@ use bytes::Bytes;
 use items::Items;
 use std::collections::VecDeque;
 use std::task::{Context as Cx, Poll};
-use versile_io::component::stock::{Filter, Outbox, PartResult, Sink, Source};
+use versile_io::agent::unix::{self, UnixOptions};
+use versile_io::component::channel::ByteChannel;
+use versile_io::component::stock::{Directions, Duplex, Filter, Outbox, PartResult, Sink, Source};
 use versile_io::component::writer::ByteWriter;
 use versile_io::component::{AddrExt, Inlet, InletEvent, Outlet, OutletEvent};
 use versile_io::proto::link::{Count, Rule, Window};
@@ -189,4 +191,32 @@ fn an_actor_of_ones_own_conforms() {
     .oracle(|input| input.to_ascii_uppercase())
     .run();
     conforms(&report, &OF_A_FILTER);
+}
+
+#[test]
+fn a_byte_channel_conforms_as_a_sink() {
+    let report = conformance::sink(|| {
+        let (channel, pair, _) = ByteChannel::start("channel", 300);
+        actix_rt::spawn(async move {
+            channel.end(true);
+            while let Ok(Some(_)) = channel.recv(100).await {}
+        });
+        pair.inlet
+    })
+    .run();
+    conforms(&report, &OF_A_SINK);
+}
+
+/// The stock actor of all agents, on a real socket: its time is real while it waits for the kernel.
+#[cfg(unix)]
+#[test]
+fn a_unix_socket_conforms_as_a_sink() {
+    let report = conformance::sink(|| {
+        let (ours, mut theirs) = tokio::net::UnixStream::pair().expect("a pair");
+        actix_rt::spawn(async move { tokio::io::copy(&mut theirs, &mut tokio::io::sink()).await });
+        let stream = unix::from_stream(ours, &UnixOptions::default()).only(Directions::WriteOnly);
+        stream.start().0.inlet
+    })
+    .run();
+    conforms(&report, &OF_A_SINK);
 }

@@ -121,6 +121,8 @@ pub fn filter<T: Specimen, U: Specimen>(
 
 type Make<T, U> = Box<dyn FnMut() -> (Option<InletRef<T>>, Option<OutletRef<U>>)>;
 
+type Oracle = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
 /// A suite to be run; see the module.
 pub struct Conformance<T: Specimen, U: Specimen> {
     kind: Kind,
@@ -130,7 +132,7 @@ pub struct Conformance<T: Specimen, U: Specimen> {
     most_held: u64,
     longest_turn: u64,
     clean: bool,
-    oracle: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    oracle: Oracle,
 }
 
 impl<T: Specimen, U: Specimen> fmt::Debug for Conformance<T, U> {
@@ -388,9 +390,9 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
             Theme::Stuck => run.stuck(kit.most_held).await,
             Theme::Ask => {
                 run.ask().await;
-                run.to_the_end(kit, reference).await;
+                run.run_out(kit, reference).await;
             }
-            _ => run.to_the_end(kit, reference).await,
+            _ => run.run_out(kit, reference).await,
         }
         run.findings();
         run.leave().await;
@@ -590,7 +592,7 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
     }
 
     /// Runs until all has passed, and judges what came out.
-    async fn to_the_end(&mut self, kit: &Conformance<T, U>, reference: &mut Option<Vec<u8>>) {
+    async fn run_out(&mut self, kit: &Conformance<T, U>, reference: &mut Option<Vec<u8>>) {
         let end = if self.theme == Theme::Flood { self.flood(kit.longest_turn).await } else { self.steps().await };
         let theme = self.theme.rule();
         // what the plain schedules show already is no matter of a theme

@@ -31,29 +31,34 @@ use tokio::time::Instant;
 /// assert!(ladder.to_string().contains("the test: begins"));
 /// ```
 #[derive(Clone)]
-pub struct Ladder(Arc<(Instant, Mutex<Vec<(Duration, String)>>)>);
+pub struct Ladder(Arc<Steps>);
+
+struct Steps {
+    begun: Instant,
+    taken: Mutex<Vec<(Duration, String)>>,
+}
 
 impl Default for Ladder {
     fn default() -> Self {
-        Self(Arc::new((Instant::now(), Mutex::default())))
+        Self(Arc::new(Steps { begun: Instant::now(), taken: Mutex::default() }))
     }
 }
 
 impl Ladder {
     /// Writes a step of the test's own.
     pub fn note(&self, who: &str, what: impl fmt::Display) {
-        lock(&self.0.1).push((self.0.0.elapsed(), format!("{who}: {what}")));
+        lock(&self.0.taken).push((self.0.begun.elapsed(), format!("{who}: {what}")));
     }
 
     /// The steps so far, without their times.
     pub fn steps(&self) -> Vec<String> {
-        lock(&self.0.1).iter().map(|(_, step)| step.clone()).collect()
+        lock(&self.0.taken).iter().map(|(_, step)| step.clone()).collect()
     }
 }
 
 impl fmt::Display for Ladder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, step) in lock(&self.0.1).iter() {
+        for (at, step) in lock(&self.0.taken).iter() {
             writeln!(f, "{:>8} ms  {step}", at.as_millis())?;
         }
         Ok(())
