@@ -189,14 +189,12 @@ async fn consume(probe: ConsumerProbe<u32>, flaw: Flaw) {
                     return;
                 }
             }
-            Consumed::End { clean } => {
-                if flaw != NeverTakesTheEnd {
-                    probe.finish(clean);
-                    if flaw == GrantsAfterItsEnd {
-                        probe.grant_more(8, 8);
-                    }
-                    return;
+            Consumed::End { clean } if flaw != NeverTakesTheEnd => {
+                probe.finish(clean);
+                if flaw == GrantsAfterItsEnd {
+                    probe.grant_more(8, 8);
                 }
+                return;
             }
             Consumed::Aborted => {
                 if let (Some(cause), true) = (probe.cause(), flaw != IsNotToldItsCause) {
