@@ -41,6 +41,7 @@ enum Flaw {
     CallsBack,
     NeverTakesTheEnd,
     GrantsAfterItsEnd,
+    TakesItemsAfterACause,
     // of the filter
     ChangesItems,
     SwapsItems,
@@ -67,9 +68,9 @@ fn source(flaw: Flaw) -> Report {
     .run()
 }
 
-/// Forty numbers, or five thousand.
+/// Forty numbers, or more than a turn may give.
 async fn produce(probe: ProducerProbe<u32>, flaw: Flaw) {
-    let mut data: VecDeque<u32> = (0..if flaw == GivesAllInOneTurn { 5000 } else { 40 }).collect();
+    let mut data: VecDeque<u32> = (0..if flaw == GivesAllInOneTurn { 2500 } else { 40 }).collect();
     let (mut last, mut extra, mut foreign) = (Limit::ZERO, 0, Limit::ZERO);
     let (mut parted, mut stuck) = (0, false);
     loop {
@@ -167,6 +168,12 @@ async fn consume(probe: ConsumerProbe<u32>, flaw: Flaw) {
             }
             Consumed::Item(_) => {
                 taken += 1;
+                if probe.cause().is_some() {
+                    if flaw == TakesItemsAfterACause {
+                        probe.accept(1);
+                    }
+                    continue;
+                }
                 if flaw == GrantsOnce {
                     continue;
                 }
@@ -350,6 +357,7 @@ const OF_A_SINK: &[(Flaw, Rule)] = &[
     (StopsWithoutAWord, Rule::A3),
     (GrantsInsideItsHandler, Rule::F1),
     (GrantsAfterItsEnd, Rule::P4),
+    (TakesItemsAfterACause, Rule::A2),
     (GrantsOnce, Rule::C1),
     (RefusesWhatItGranted, Rule::C2),
     (GrantsAnyNumberOfMessages, Rule::M1),

@@ -27,7 +27,7 @@ fn conforms(report: &Report, judged: &[Rule]) {
 use Rule::*;
 const OF_A_SOURCE: [Rule; 14] = [P1, P2, P3, P4, P5, P6, C1, E1, E2, A1, A2, A3, X1, M2];
 const OF_A_LONG_SOURCE: [Rule; 15] = [P1, P2, P3, P4, P5, P6, C1, E1, E2, A1, A2, A3, X1, M2, F1];
-const OF_A_SINK: [Rule; 14] = [P1, P3, P4, P5, C1, C2, C3, E2, A1, A3, X1, M1, M2, F1];
+const OF_A_SINK: [Rule; 15] = [P1, P3, P4, P5, C1, C2, C3, E2, A1, A2, A3, X1, M1, M2, F1];
 const OF_A_FILTER: [Rule; 18] = [P1, P2, P3, P4, P5, P6, C1, C2, C3, E1, E2, A1, A2, A3, X1, M1, M2, F1];
 
 #[test]

@@ -172,11 +172,12 @@ const THEMES: [Theme; 10] = {
 
 impl Theme {
     /// The rule that is broken if what goes well in the plain schedule does not go well in this one.
-    fn rule(self) -> Option<Rule> {
+    fn rule(self, kind: Kind) -> Option<Rule> {
         match self {
             Self::Odd => Some(Rule::P3),
             Self::Stale => Some(Rule::P5),
-            Self::Detach => Some(Rule::P6),
+            // of a sink, P6 is not judged: what it does not take then is a stall like any other
+            Self::Detach if kind != Kind::Sink => Some(Rule::P6),
             Self::Ask => Some(Rule::X1),
             _ => None,
         }
@@ -594,9 +595,9 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
     /// Runs until all has passed, and judges what came out.
     async fn run_out(&mut self, kit: &Conformance<T, U>, reference: &mut Option<Vec<u8>>) {
         let end = if self.theme == Theme::Flood { self.flood(kit.longest_turn).await } else { self.steps().await };
-        let theme = self.theme.rule();
+        let theme = self.theme.rule(self.kind);
         // what the plain schedules show already is no matter of a theme
-        let told = theme.is_some() && self.book.broken.iter().any(|(rule, ..)| is_general(*rule));
+        let told = self.theme != Theme::Plain && self.book.broken.iter().any(|(rule, ..)| is_general(*rule));
         if told {
             return;
         }
@@ -750,6 +751,8 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
             true => self.producer.abort(reason()),
             false => self.consumer.abort(reason()),
         }
+        let accepted = |producer: &ProducerProbe<T>| producer.link().map(|link| link.cell().accepted());
+        let before = accepted(&self.producer);
         let infos: Vec<_> =
             self.watch.look(|watched| watched.components.values().map(|component| component.info.clone()).collect());
         self.wait(1000).await;
@@ -764,7 +767,9 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
             let other = if by_producer { self.consumer.cause() } else { self.producer.cause() };
             self.look(Rule::A1, other.as_ref().is_some_and(ours), "the other side was not told the same cause");
         }
-        self.look(Rule::A2, true, "");
+        // items lay in the mailbox when the cause was set; of a consumer's abort, the probe judges each that comes after it
+        let holds = !by_producer || before == accepted(&self.producer);
+        self.look(Rule::A2, holds, "items were accepted after the cause was set");
     }
 
     async fn stop(&mut self) {
@@ -836,7 +841,7 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
     fn findings(&mut self) {
         let general = self.book.broken.iter().any(|(rule, ..)| is_general(*rule));
         let all: Vec<_> = self.producer.findings().into_iter().chain(self.consumer.findings()).collect();
-        let theme = if general { None } else { self.theme.rule() };
+        let theme = if general { None } else { self.theme.rule(self.kind) };
         for finding in all {
             let rule = match finding {
                 // what is right in the plain schedules, and wrong only after what the theme adds

@@ -440,15 +440,23 @@ impl<T: Payload> ConsumerProbe<T> {
         state.longest_turn
     }
 
-    /// What it is told next; an item counts as accepted with it. For one task at a time; cancel safe.
+    /// What it is told next; an item counts as accepted with it, unless the link has a cause. For one task at a time; cancel
+    /// safe.
     pub async fn next(&self) -> Consumed<T> {
         let event = self.0.base.next().await;
-        if let (Consumed::Item(item), Some(link)) = (&event, self.link()) {
-            let mut accepted = link.cell().accepted();
-            accepted.add(item.quantity());
-            link.cell().store_accepted(accepted, 0);
+        if let (Consumed::Item(item), None) = (&event, self.cause()) {
+            self.accept(item.quantity());
         }
         event
+    }
+
+    /// Counts one message of so much as accepted, whatever the link's state.
+    pub fn accept(&self, quantity: u64) {
+        if let Some(link) = self.link() {
+            let mut accepted = link.cell().accepted();
+            accepted.add(quantity);
+            link.cell().store_accepted(accepted, 0);
+        }
     }
 
     /// Grants up to this limit, whatever was granted before.
