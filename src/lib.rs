@@ -72,12 +72,14 @@
 //! |---|---|
 //! | none | the library |
 //! | `cli` | the module `tool` and the program `vio` |
-//! | `testkit` | `proto::sim`: two ends of a link in virtual time, for tests |
+//! | `testkit` | the module `testkit`: probes and conformance for tests of components; `proto::sim`: a link in virtual time |
 
 pub mod agent;
 pub mod component;
 pub mod proto;
 pub mod supervisor;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 #[cfg(feature = "cli")]
 pub mod tool;
 

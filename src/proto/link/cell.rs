@@ -188,7 +188,7 @@ impl LinkCell {
         self.produced.state.store(state as u8, Relaxed);
     }
 
-    pub(super) fn store_accepted(&self, count: Count, held: u64) {
+    pub(crate) fn store_accepted(&self, count: Count, held: u64) {
         self.consumed.quantity.store(count.quantity, Relaxed);
         self.consumed.messages.store(count.messages, Relaxed);
         self.store_held(held);
@@ -208,7 +208,7 @@ impl LinkCell {
         self.consumed.limit_messages.store(limit.messages, Relaxed);
     }
 
-    pub(super) fn store_inlet_state(&self, state: LinkState) {
+    pub(crate) fn store_inlet_state(&self, state: LinkState) {
         self.consumed.state.store(state as u8, Relaxed);
     }
 

@@ -44,6 +44,8 @@ mod payload;
 
 pub use cause::{Cause, Origin, Reason};
 pub use cell::{Forms, LinkCell, LinkState};
+#[cfg(feature = "testkit")]
+pub(crate) use error::Displayed;
 pub use error::{AttachError, PushError, Rule, Side, Violation};
 pub use id::LinkId;
 pub use inlet::{Inlet, InletEffect, InletPhase, Received};
