@@ -209,11 +209,20 @@ pub fn turn<A: Component, R>(
     ctx: &mut Context<A>,
     run: impl FnOnce(&mut A, &mut Context<A>) -> R,
 ) -> Option<R> {
-    let owner = identify(act, ctx);
-    if owner.info.cause().is_some() {
-        return None;
+    let mut live = None;
+    act.ports(&mut |port| {
+        if live.is_none() {
+            live = port.owner().map(|owner| {
+                owner.enter_turn();
+                owner.info.cause().is_none()
+            });
+        }
+    });
+    match live {
+        Some(true) => {}
+        Some(false) => return None,
+        None => identify(act, ctx).enter_turn(),
     }
-    owner.enter_turn();
     let mut result = None;
     guarded(act, ctx, |act, ctx| result = Some(run(act, ctx)));
     leave(act, ctx);
@@ -270,13 +279,13 @@ fn enter<A: Component>(act: &mut A, ctx: &mut Context<A>, mark: impl Fn(&mut A) 
 /// The end of a handler: tells the component if one of its ports met a cause, and asks for the end of the turn.
 fn leave<A: Component>(act: &mut A, ctx: &mut Context<A>) {
     // one look at each port, and nothing cloned unless it is needed: this runs for every message
-    let mut due = false;
+    let mut turn_end = false;
     let mut untold = None;
     let mut known = false;
     let mut settling = false;
     act.ports(&mut |port| {
         port.after_handler();
-        due |= port.is_grant_due();
+        turn_end |= !A::DRIVEN && port.is_grant_due() && port.owner().is_some_and(|owner| owner.ask_turn_end());
         if let (false, Some(owner)) = (known, port.owner()) {
             known = true;
             owner.leave_turn();
@@ -290,12 +299,8 @@ fn leave<A: Component>(act: &mut A, ctx: &mut Context<A>) {
     if settling && act.is_settled() {
         identify(act, ctx).tell_settled();
     }
-    if due && !A::DRIVEN {
-        let mut asked = false;
-        act.ports(&mut |port| asked = asked || port.owner().is_some_and(|owner| owner.ask_turn_end()));
-        if asked {
-            ctx.spawn(TurnEnd);
-        }
+    if turn_end {
+        ctx.spawn(TurnEnd);
     }
 }
 
@@ -309,11 +314,15 @@ impl<A: Component> ActorFuture<A> for TurnEnd {
     fn poll(
         self: Pin<&mut Self>,
         act: &mut A,
-        ctx: &mut Context<A>,
+        _: &mut Context<A>,
         _task: &mut std::task::Context<'_>,
     ) -> Poll<Self::Output> {
-        identify(act, ctx).turn_ends();
-        grant_now(act);
+        act.ports(&mut |port| {
+            if let Some(owner) = port.owner() {
+                owner.turn_ends();
+            }
+            port.send_grants();
+        });
         Poll::Ready(())
     }
 }
