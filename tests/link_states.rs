@@ -146,6 +146,7 @@ fn drain_outlet(outlet: &mut Outlet<Bytes>) -> Vec<String> {
     let mut effects = Vec::new();
     while let Some(effect) = outlet.poll_effect() {
         effects.push(match effect {
+            OutletEffect::Send(Down::Parcel { .. }) => unreachable!("none is pushed"),
             OutletEffect::Send(Down::Consume { item, .. }) => format!("send {}", String::from_utf8_lossy(&item)),
             OutletEffect::Send(Down::End { clean, .. }) => format!("send {}", ended(clean)),
             OutletEffect::Send(Down::Abort { .. }) => String::from("send abort"),

@@ -1,26 +1,59 @@
 //! `WriteQueue`: what an agent holds for the other side, as vectored writes take it.
 
+use super::io::KernelPipe;
 use crate::proto::link::Count;
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::sync::Arc;
 
 /// At most this many pieces go into one vectored write. Linux takes 1,024; 64 pieces of the usual size are more than a
 /// socket buffer takes.
 pub(crate) const SLICES: usize = 64;
 
+/// A piece of what is to be written.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// Bytes on the heap.
+    Heap(Bytes),
+    /// Bytes in a kernel pipe.
+    Lying {
+        /// Where.
+        pipe: Arc<KernelPipe>,
+        /// How many, the next in the pipe.
+        quantity: u64,
+    },
+}
+
+impl Piece {
+    /// How many bytes.
+    pub(crate) fn quantity(&self) -> u64 {
+        match self {
+            Self::Heap(bytes) => bytes.len() as u64,
+            Self::Lying { quantity, .. } => *quantity,
+        }
+    }
+}
+
 /// Pieces in order. Bounded by the inlet's window.
 #[derive(Debug, Default)]
 pub(crate) struct WriteQueue {
-    pieces: VecDeque<Bytes>,
+    pieces: VecDeque<Piece>,
     bytes: u64,
     /// What was written since the beginning.
     written: u64,
 }
 
 impl WriteQueue {
-    pub(crate) fn push(&mut self, piece: Bytes) {
-        self.bytes += piece.len() as u64;
+    pub(crate) fn push(&mut self, piece: Piece) {
+        self.bytes += piece.quantity();
+        if let (Some(Piece::Lying { pipe: last, quantity }), Piece::Lying { pipe, quantity: more }) =
+            (self.pieces.back_mut(), &piece)
+            && Arc::ptr_eq(last, pipe)
+        {
+            *quantity += more;
+            return;
+        }
         self.pieces.push_back(piece);
     }
 
@@ -41,9 +74,25 @@ impl WriteQueue {
         self.bytes = 0;
     }
 
+    /// What comes first, if it lies in a pipe.
+    pub(crate) fn lying(&self) -> Option<(&Arc<KernelPipe>, u64)> {
+        match self.pieces.front() {
+            Some(Piece::Lying { pipe, quantity }) => Some((pipe, *quantity)),
+            _ => None,
+        }
+    }
+
+    /// The heap's pieces from the front to the first that lies in a pipe.
+    fn heap(&self) -> impl Iterator<Item = &Bytes> {
+        self.pieces.iter().map_while(|piece| match piece {
+            Piece::Heap(bytes) => Some(bytes),
+            Piece::Lying { .. } => None,
+        })
+    }
+
     /// The front as slices. How many of `slices` are filled.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let pairs = slices.iter_mut().zip(&self.pieces);
+        let pairs = slices.iter_mut().zip(self.heap());
         pairs.map(|(slice, piece)| *slice = IoSlice::new(piece)).count()
     }
 
@@ -55,7 +104,7 @@ impl WriteQueue {
             left = left.saturating_sub(piece.len());
             take
         };
-        self.pieces.iter().take_while(fits).cloned().collect()
+        self.heap().take_while(fits).cloned().collect()
     }
 
     /// Takes off what was written.
@@ -63,11 +112,15 @@ impl WriteQueue {
         self.written += n as u64;
         self.bytes = self.bytes.saturating_sub(n as u64);
         while let Some(front) = self.pieces.front_mut() {
-            if front.len() > n {
-                front.advance(n);
-                return;
+            match front {
+                Piece::Heap(bytes) if bytes.len() > n => return bytes.advance(n),
+                Piece::Lying { quantity, .. } if *quantity > n as u64 => {
+                    *quantity -= n as u64;
+                    return;
+                }
+                // no piece is larger than what can be counted in memory or in a pipe
+                _ => n -= front.quantity() as usize,
             }
-            n -= front.len();
             self.pieces.pop_front();
         }
     }
@@ -81,7 +134,7 @@ mod tests {
     fn a_write_that_ends_inside_a_piece_leaves_its_rest() {
         let mut queue = WriteQueue::default();
         for piece in ["ab", "cde", "f"] {
-            queue.push(Bytes::from_static(piece.as_bytes()));
+            queue.push(Piece::Heap(Bytes::from_static(piece.as_bytes())));
         }
         queue.advance(3);
         let mut slices = [IoSlice::new(&[]); 8];
@@ -96,9 +149,9 @@ mod tests {
     #[test]
     fn sharing_gives_at_least_one_piece_and_no_more_than_asked() {
         let mut queue = WriteQueue::default();
-        queue.push(Bytes::from_static(b"abcd"));
-        queue.push(Bytes::from_static(b"ef"));
-        queue.push(Bytes::from_static(b"gh"));
+        queue.push(Piece::Heap(Bytes::from_static(b"abcd")));
+        queue.push(Piece::Heap(Bytes::from_static(b"ef")));
+        queue.push(Piece::Heap(Bytes::from_static(b"gh")));
         assert_eq!(queue.share(1), [Bytes::from_static(b"abcd")]);
         assert_eq!(queue.share(5).len(), 2);
         assert_eq!(queue.share(100).len(), 3);

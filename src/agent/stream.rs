@@ -6,13 +6,13 @@
 //!                                               └─ then tells Connected, and again on RequestProducerState
 //! ```
 
-use super::io::Io;
-use super::queue::WriteQueue;
+use super::io::{Io, KernelPipe, Place, Room, pipes_are_usable};
+use super::queue::{Piece, WriteQueue};
 use crate::component::control::{CanConnect, Connected, ControlError, Envelope, RequestProducerState};
 use crate::component::port::Asker;
 use crate::component::stock::{Directions, Duplex, HalfClose, Outcome, PartResult, Pull};
 use crate::component::{Outlet, Peer};
-use crate::proto::link::{Count, Credit, Reason, Window};
+use crate::proto::link::{Count, Credit, Forms, Parcel, Reason, Window};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -29,6 +29,10 @@ pub struct Stream {
     queue: WriteQueue,
     read: u64,
     settings: StreamSettings,
+    /// It is, or will be, something that writes what lies in a pipe.
+    takes_lying: bool,
+    /// Where what is read may lie, by what the consumer takes.
+    place: Place,
     hook: Option<CloseHook>,
     /// What must live as long as the connection does: a listener's place for it.
     guard: Option<Box<dyn std::any::Any>>,
@@ -43,6 +47,20 @@ pub struct StreamSettings {
     pub half_close: HalfClose,
     /// Which directions are used.
     pub directions: Directions,
+    /// How bytes are carried.
+    pub carry: Carry,
+}
+
+/// How bytes are carried between two streams that are joined directly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Carry {
+    /// In the kernel where both ends are sockets and reads are large, so that they are never copied to the program and
+    /// back (Linux, and only while the program ignores `SIGPIPE`, as Rust programs do); else through memory.
+    #[default]
+    Auto,
+    /// Always through memory.
+    Copy,
 }
 
 /// Called once when a stream is over, with how it went.
@@ -72,14 +90,33 @@ impl Stream {
         Self::new(name.into(), settings, State::Idle(Some(opener)))
     }
 
+    /// It will be a socket.
+    pub(crate) fn for_a_socket(mut self) -> Self {
+        self.takes_lying = pipes_are_usable();
+        self
+    }
+
     /// A stream that is open.
     pub(crate) fn opened(opened: Opened, settings: StreamSettings) -> Self {
+        let takes_lying = opened.io.takes_lying();
         let opener: Opener = Box::new(|_, _| std::future::ready(Ok(opened)).boxed_local());
-        Self::new("".into(), settings, State::Idle(Some(opener)))
+        let mut stream = Self::new("".into(), settings, State::Idle(Some(opener)));
+        stream.takes_lying = takes_lying;
+        stream
     }
 
     fn new(name: Arc<str>, settings: StreamSettings, state: State) -> Self {
-        Self { name, state, queue: WriteQueue::default(), read: 0, settings, hook: None, guard: None }
+        Self {
+            name,
+            state,
+            queue: WriteQueue::default(),
+            read: 0,
+            settings,
+            takes_lying: false,
+            place: Place::Heap,
+            hook: None,
+            guard: None,
+        }
     }
 
     /// Names it, for links, errors and supervisors. Its peer by default.
@@ -188,21 +225,45 @@ impl Duplex for Stream {
     }
 
     fn poll_pull(&mut self, credit: Credit, cx: &mut Context<'_>) -> Poll<PartResult<Pull<Bytes>>> {
+        let room = Room { max: usize::try_from(credit.quantity).unwrap_or(usize::MAX), place: self.place };
         let Some(io) = self.io() else { return Poll::Pending };
-        let max = usize::try_from(credit.quantity).unwrap_or(usize::MAX);
-        match ready!(io.poll_read(max, cx)) {
-            Ok(bytes) if bytes.is_empty() => io.poll_read_clean(cx).map(|clean| Ok(Pull::End { clean })),
-            Ok(bytes) => {
-                self.read += bytes.len() as u64;
-                Poll::Ready(Ok(Pull::Item(bytes)))
+        match ready!(io.poll_read(room, cx)) {
+            Ok(piece) if piece.quantity() == 0 => io.poll_read_clean(cx).map(|clean| Ok(Pull::End { clean })),
+            Ok(piece) => {
+                self.read += piece.quantity();
+                Poll::Ready(Ok(match piece {
+                    Piece::Heap(bytes) => Pull::Item(bytes),
+                    Piece::Lying { pipe, quantity } => Pull::Parcel(Parcel { quantity, carrier: pipe }),
+                }))
             }
             Err(error) => Poll::Ready(Err(self.failed("read", error))),
         }
     }
 
     fn consume(&mut self, item: Bytes) -> PartResult {
-        self.queue.push(item);
+        self.queue.push(Piece::Heap(item));
         Ok(())
+    }
+
+    fn consume_parcel(&mut self, parcel: Parcel) -> PartResult {
+        let Parcel { quantity, carrier } = parcel;
+        let pipe = carrier.downcast::<KernelPipe>().map_err(|_| Reason::failed("a parcel that no agent has made"))?;
+        self.queue.push(Piece::Lying { pipe, quantity });
+        Ok(())
+    }
+
+    fn forms(&self) -> Forms {
+        Forms { kernel: self.takes_lying && self.settings.carry == Carry::Auto }
+    }
+
+    fn consumer_takes(&mut self, forms: Forms) {
+        self.place = match self.settings.carry {
+            Carry::Auto if forms.kernel => Place::HeapOrPipe,
+            _ => Place::Heap,
+        };
+        if let Some(io) = self.io() {
+            io.parted();
+        }
     }
 
     fn held(&self) -> Count {

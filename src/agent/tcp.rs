@@ -117,7 +117,7 @@ pub fn connect(host: impl Into<String>, port: u16, options: TcpOptions) -> Strea
     let settings = options.stream;
     let opener =
         move |chain: Asker<Bytes>, _| async move { connect_within(&host, port, &options, &chain).await }.boxed_local();
-    Stream::to_open(name, settings, Box::new(opener))
+    Stream::to_open(name, settings, Box::new(opener)).for_a_socket()
 }
 
 async fn connect_within(host: &str, port: u16, options: &TcpOptions, chain: &Asker<Bytes>) -> PartResult<Opened> {

@@ -50,7 +50,7 @@ pub fn connect(name: UnixName, options: UnixOptions) -> Stream {
         }
         .boxed_local()
     };
-    Stream::to_open(label, settings, Box::new(opener))
+    Stream::to_open(label, settings, Box::new(opener)).for_a_socket()
 }
 
 async fn connect_to(name: &UnixName) -> io::Result<UnixStream> {

@@ -8,7 +8,7 @@ use super::control::Envelope;
 use super::link::Link;
 use crate::component::ComponentInfo;
 use crate::component::link::ComponentHandle;
-use crate::proto::link::{AttachError, Cause, Count, Down, LinkId, Origin, Reason, Up, Violation};
+use crate::proto::link::{AttachError, Cause, Count, Down, LinkId, Origin, Parcel, Reason, Up, Violation};
 use actix::Message;
 use std::fmt;
 use std::sync::Arc;
@@ -281,6 +281,9 @@ pub enum InletEvent<T> {
     Attached,
     /// An item, in order.
     Item(T),
+    /// What would be an item, but lies elsewhere, in order with items. Only for an inlet that has declared to take it
+    /// ([`Inlet::set_forms`](super::Inlet::set_forms)).
+    Parcel(Parcel),
     /// No more items come.
     End {
         /// True if the data is complete (rule E1).

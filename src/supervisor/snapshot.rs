@@ -57,6 +57,8 @@ pub struct LinkView {
     pub produced: u64,
     /// Bytes, or items, that the consumer's port has taken.
     pub accepted: u64,
+    /// Of what was sent, how much was carried in the kernel.
+    pub in_kernel: u64,
     /// Messages that were sent.
     pub messages: u64,
     /// The limit last granted.
@@ -111,6 +113,7 @@ impl Handler<Take> for SupervisorActor {
                 inlet: cell.inlet_state(),
                 produced: cell.produced().quantity,
                 accepted: cell.accepted().quantity,
+                in_kernel: cell.parcels(),
                 messages: cell.produced().messages,
                 limit: cell.limit(),
                 queued: cell.in_flight(),
@@ -227,6 +230,7 @@ pub(super) mod tests {
             inlet: LinkState::Open,
             produced: 1_500_000,
             accepted: 1_400_000,
+            in_kernel: 0,
             messages: 300,
             limit: Limit { quantity: 1_600_000, messages: 512 },
             queued: 100_000,

@@ -598,6 +598,12 @@ impl<T: Payload> ConsumerProbe<T> {
         let base = &self.0.base;
         match down {
             Down::Consume { link, item } => self.item(link, item),
+            Down::Parcel { link, parcel } => {
+                base.note(format_args!(
+                    "receives a parcel of {}, which it has not declared to take, on {link}",
+                    parcel.quantity
+                ));
+            }
             Down::End { link, clean } => {
                 base.note(format_args!("receives the end, clean: {clean}, on {link}"));
                 if !base.is_current(link) {

@@ -7,7 +7,7 @@ use super::address::{self, Spec, Target, UnixName};
 use super::inherited::Inherited;
 use crate::agent::listener::{self, Accepted, Bound, ListenOptions};
 use crate::agent::resolve::{Preference, resolve_addrs};
-use crate::agent::stream::{Stream, StreamSettings};
+use crate::agent::stream::{Carry, Stream, StreamSettings};
 use crate::agent::tcp::{self, TcpOptions};
 use crate::agent::unix::{self, UnixOptions};
 use crate::agent::{fd, file, process};
@@ -274,7 +274,7 @@ impl End {
             address::HalfClose::In => HalfClose::INPUT,
             address::HalfClose::Out => HalfClose::OUTPUT,
         };
-        StreamSettings { window: self.window, half_close, directions: self.role.directions() }
+        StreamSettings { window: self.window, half_close, directions: self.role.directions(), carry: Carry::Auto }
     }
 
     fn failed(&self, action: impl Into<String>, error: &(dyn Error + 'static)) -> OpenError {

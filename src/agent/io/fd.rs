@@ -6,8 +6,8 @@
 
 use super::file::{FileIo, FileMode};
 use super::socket::{TcpIo, UnixIo};
-use super::{Halves, Io, Lost, buffer, uninterrupted};
-use crate::agent::queue::{SLICES, WriteQueue};
+use super::{Halves, Io, Lost, Room, buffer, uninterrupted};
+use crate::agent::queue::{Piece, SLICES, WriteQueue};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use rustix::fs::{FileType, OFlags};
@@ -113,18 +113,19 @@ fn read_some(mut file: &File, max: usize) -> io::Result<Bytes> {
 }
 
 impl Io for FdPair {
-    fn poll_read(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let Some(waited) = &self.read else { return Poll::Ready(Ok(Bytes::new())) };
+    fn poll_read(&mut self, room: Room, cx: &mut Context<'_>) -> Poll<io::Result<Piece>> {
+        let max = room.max;
+        let Some(waited) = &self.read else { return Poll::Ready(Ok(Piece::Heap(Bytes::new()))) };
         if std::mem::take(&mut self.untried) {
             match read_some(waited.fd.get_ref(), max) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+                result => return Poll::Ready(result.map(Piece::Heap)),
             }
         }
         loop {
             let mut guard = ready!(waited.fd.poll_read_ready(cx))?;
             if let Ok(result) = guard.try_io(|fd| read_some(fd.get_ref(), max)) {
-                return Poll::Ready(result);
+                return Poll::Ready(result.map(Piece::Heap));
             }
         }
     }

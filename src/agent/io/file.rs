@@ -1,7 +1,7 @@
 //! Regular files: they cannot be waited on, so each read and write runs on tokio's blocking pool, one at a time.
 
-use super::{Io, uninterrupted};
-use crate::agent::queue::WriteQueue;
+use super::{Io, Room, uninterrupted};
+use crate::agent::queue::{Piece, WriteQueue};
 use bytes::{Bytes, BytesMut};
 use std::fs::File;
 use std::future::Future;
@@ -68,7 +68,8 @@ impl FileIo {
 }
 
 impl Io for FileIo {
-    fn poll_read(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    fn poll_read(&mut self, room: Room, cx: &mut Context<'_>) -> Poll<io::Result<Piece>> {
+        let max = room.max;
         let done = ready!(self.poll_job(cx, move |file| {
             let mut room = BytesMut::zeroed(max.min(CHUNK));
             let n = uninterrupted(|| file.read(&mut room))?;
@@ -80,7 +81,7 @@ impl Io for FileIo {
             Ok(Done::Read(room.freeze()))
         }))?;
         match done {
-            Done::Read(bytes) => Poll::Ready(Ok(bytes)),
+            Done::Read(bytes) => Poll::Ready(Ok(Piece::Heap(bytes))),
             Done::Written(_) | Done::Synced => Poll::Ready(Err(io::ErrorKind::Other.into())),
         }
     }

@@ -1,8 +1,7 @@
 //! `Halves`: one thing that is read and another that is written, as one two-way thing.
 
-use super::Io;
-use crate::agent::queue::WriteQueue;
-use bytes::Bytes;
+use super::{Io, Room};
+use crate::agent::queue::{Piece, WriteQueue};
 use std::io;
 use std::task::{Context, Poll};
 
@@ -13,12 +12,20 @@ pub(crate) struct Halves {
 }
 
 impl Io for Halves {
-    fn poll_read(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        self.read.poll_read(max, cx)
+    fn poll_read(&mut self, room: Room, cx: &mut Context<'_>) -> Poll<io::Result<Piece>> {
+        self.read.poll_read(room, cx)
     }
 
     fn poll_read_clean(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         self.read.poll_read_clean(cx)
+    }
+
+    fn takes_lying(&self) -> bool {
+        self.write.takes_lying()
+    }
+
+    fn parted(&mut self) {
+        self.read.parted();
     }
 
     fn poll_write(&mut self, queue: &mut WriteQueue, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,24 +8,52 @@ mod buffer;
 mod fd;
 mod file;
 mod halves;
+mod lift;
+mod pipe;
 mod process;
 mod socket;
 
 pub(crate) use fd::{FdPair, adopt, is_one_socket};
 pub(crate) use file::{FileIo, FileMode};
 pub(crate) use halves::Halves;
+pub(crate) use pipe::{KernelPipe, is_usable as pipes_are_usable};
 pub(crate) use process::ChildIo;
 pub(crate) use socket::{TcpIo, UnixIo};
 
-use super::queue::WriteQueue;
-use bytes::Bytes;
+use super::queue::{Piece, WriteQueue};
 use std::io;
 use std::task::{Context, Poll};
 
+/// What may be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// At most so many bytes; at least 1.
+    pub(crate) max: usize,
+    /// Where they may lie.
+    pub(crate) place: Place,
+}
+
+/// Where what was read may lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On the heap, so that anybody can look at it.
+    Heap,
+    /// On the heap or in a kernel pipe.
+    HeapOrPipe,
+}
+
 /// One two-way thing of the operating system. A direction that it does not have is never called.
 pub(crate) trait Io: 'static {
-    /// Up to `max` bytes (at least 1). Empty at an orderly end.
-    fn poll_read(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>>;
+    /// What can be read. An empty piece at an orderly end.
+    fn poll_read(&mut self, room: Room, cx: &mut Context<'_>) -> Poll<io::Result<Piece>>;
+
+    /// True if pieces that lie in a pipe can be written.
+    fn takes_lying(&self) -> bool {
+        false
+    }
+
+    /// What is read from now on goes another way than what was read before.
+    fn parted(&mut self) {}
 
     /// Called once [`poll_read`](Self::poll_read) has given the end: whether it was a clean one.
     fn poll_read_clean(&mut self, cx: &mut Context<'_>) -> Poll<bool> {

@@ -3,9 +3,8 @@
 //! A program may stop reading before its input is over, as `head` does. What it still gives is not lost by that: the failure
 //! to write counts only once its output is over.
 
-use super::{FdPair, Io};
-use crate::agent::queue::WriteQueue;
-use bytes::Bytes;
+use super::{FdPair, Io, Room};
+use crate::agent::queue::{Piece, WriteQueue};
 use std::future::Future;
 use std::io;
 use std::process::ExitStatus;
@@ -42,8 +41,8 @@ impl ChildIo {
 }
 
 impl Io for ChildIo {
-    fn poll_read(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        self.pipes.poll_read(max, cx)
+    fn poll_read(&mut self, room: Room, cx: &mut Context<'_>) -> Poll<io::Result<Piece>> {
+        self.pipes.poll_read(room, cx)
     }
 
     fn poll_read_clean(&mut self, cx: &mut Context<'_>) -> Poll<bool> {

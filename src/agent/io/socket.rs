@@ -3,8 +3,9 @@
 //! Writes go through `sendmsg` with `MSG_NOSIGNAL`: a program that has given `SIGPIPE` its default action back is not killed
 //! by a peer that has gone.
 
-use super::{Io, Lost, buffer, uninterrupted};
-use crate::agent::queue::{SLICES, WriteQueue};
+use super::lift::Lift;
+use super::{Io, KernelPipe, Lost, Place, Room, buffer, uninterrupted};
+use crate::agent::queue::{Piece, SLICES, WriteQueue};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -51,6 +52,8 @@ pub(crate) struct SocketIo<S: StreamSocket> {
     read_over: bool,
     ours: Ours,
     leaving: Option<Leaving>,
+    /// What is read goes into a pipe if that pays.
+    lift: Lift,
     /// Flags of an open file that others share, to give back.
     restore: Option<OFlags>,
 }
@@ -71,6 +74,8 @@ pub(crate) trait StreamSocket: AsyncRead + AsFd + Unpin + 'static {
     const RESETS: bool;
     fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>>;
     fn take_error(&self) -> io::Result<Option<io::Error>>;
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn try_read<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R>;
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn try_write<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R>;
 }
@@ -84,6 +89,12 @@ macro_rules! stream_socket {
             }
             fn take_error(&self) -> io::Result<Option<io::Error>> {
                 self.take_error()
+            }
+            fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.poll_read_ready(cx)
+            }
+            fn try_read<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+                self.try_io(Interest::READABLE, call)
             }
             fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 self.poll_write_ready(cx)
@@ -113,6 +124,7 @@ impl<S: StreamSocket> SocketIo<S> {
             read_over: false,
             ours: Ours::Open,
             leaving: None,
+            lift: Lift::default(),
             restore: None,
         }
     }
@@ -124,17 +136,108 @@ impl<S: StreamSocket> SocketIo<S> {
     }
 }
 
-impl<S: StreamSocket> Io for SocketIo<S> {
-    fn poll_read(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        self.lost = None;
+impl<S: StreamSocket> SocketIo<S> {
+    fn poll_copy(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let mut socket = self.socket.borrow_mut();
         let read = buffer::read(max, |room| Pin::new(&mut *socket).poll_read(cx, room));
         self.reading = read.is_pending();
-        self.read_over = matches!(&read, Poll::Ready(Ok(bytes)) if bytes.is_empty());
+        if let Poll::Ready(Ok(bytes)) = &read {
+            self.lift.copied(bytes.len());
+        }
         read
     }
 
+    /// Reads into a pipe. Pending with no waker of the socket's while the pipe is to be emptied first: the grant that follows
+    /// polls again.
+    fn poll_lift(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Piece>> {
+        let Some(pipe) = self.lift.pipe() else { return self.poll_copy(max, cx).map_ok(Piece::Heap) };
+        self.reading = false;
+        if self.lift.waits() {
+            return Poll::Pending;
+        }
+        loop {
+            let lifted = {
+                let socket = self.socket.borrow();
+                if socket.poll_read_ready(cx)?.is_pending() {
+                    self.reading = true;
+                    return Poll::Pending;
+                }
+                let was_empty = pipe.is_empty();
+                socket.try_read(|| match pipe.fill(&*socket, max) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock && !was_empty => Ok(None),
+                    filled => filled.map(Some),
+                })
+            };
+            match lifted {
+                Ok(Some(0)) => return Poll::Ready(Ok(Piece::Heap(Bytes::new()))),
+                Ok(Some(n)) => {
+                    self.lift.lifted(n, max);
+                    return Poll::Ready(Ok(Piece::Lying { pipe, quantity: n as u64 }));
+                }
+                Ok(None) => {
+                    self.lift.full();
+                    return Poll::Pending;
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
+                    self.lift.never();
+                    return self.poll_copy(max, cx).map_ok(Piece::Heap);
+                }
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+
+    /// Writes what lies in a pipe.
+    fn poll_lower(&self, pipe: &KernelPipe, quantity: u64, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let socket = self.socket.borrow();
+        let offered = usize::try_from(quantity).unwrap_or(usize::MAX);
+        loop {
+            ready!(socket.poll_write_ready(cx))?;
+            let mut written = 0;
+            let result = socket.try_write(|| {
+                written = pipe.drain(&*socket, offered)?;
+                // as in a write from the heap
+                if written < offered { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match result {
+                _ if written > 0 => return Poll::Ready(Ok(written)),
+                Ok(()) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+}
+
+impl<S: StreamSocket> Io for SocketIo<S> {
+    fn poll_read(&mut self, room: Room, cx: &mut Context<'_>) -> Poll<io::Result<Piece>> {
+        self.lost = None;
+        let read = match room.place {
+            Place::HeapOrPipe if self.lift.is_due() => self.poll_lift(room.max, cx),
+            _ => self.poll_copy(room.max, cx).map_ok(Piece::Heap),
+        };
+        self.read_over = matches!(&read, Poll::Ready(Ok(piece)) if piece.quantity() == 0);
+        if read.is_pending() {
+            self.lift.rest();
+        }
+        read
+    }
+
+    fn takes_lying(&self) -> bool {
+        super::pipes_are_usable()
+    }
+
+    fn parted(&mut self) {
+        self.lift = Lift::default();
+    }
+
     fn poll_write(&mut self, queue: &mut WriteQueue, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some((pipe, quantity)) = queue.lying() {
+            let written = ready!(self.poll_lower(pipe, quantity, cx))?;
+            queue.advance(written);
+            return Poll::Ready(Ok(()));
+        }
         let socket = self.socket.borrow();
         loop {
             ready!(socket.poll_write_ready(cx))?;
@@ -202,7 +305,7 @@ impl<S: StreamSocket> Io for SocketIo<S> {
             if self.read_over {
                 return Poll::Ready(());
             }
-            match self.poll_read(buffer::READ_MAX, cx) {
+            match self.poll_read(Room { max: buffer::READ_MAX, place: Place::Heap }, cx) {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => {

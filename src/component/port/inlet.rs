@@ -222,6 +222,7 @@ impl<T: Payload> Inlet<T> {
     pub(crate) fn receive_down(&mut self, down: Down<T>) -> Option<InletEvent<T>> {
         let received = match down {
             Down::Consume { link, item } => self.core.handle_consume(link, item),
+            Down::Parcel { link, parcel } => self.core.handle_parcel(link, parcel),
             Down::End { link, clean } => self.core.handle_end(link, clean),
             Down::Abort { link } => {
                 self.core.handle_abort(link);
@@ -230,16 +231,24 @@ impl<T: Payload> Inlet<T> {
         };
         let event = match received {
             Received::Item(item) => {
-                if self.release == Release::AtOnce {
-                    self.core.release_all();
-                }
+                self.release_at_once();
                 Some(InletEvent::Item(item))
+            }
+            Received::Parcel(parcel) => {
+                self.release_at_once();
+                Some(InletEvent::Parcel(parcel))
             }
             Received::End { clean } => Some(InletEvent::End { clean }),
             Received::Nothing => None,
         };
         self.run();
         event
+    }
+
+    fn release_at_once(&mut self) {
+        if self.release == Release::AtOnce {
+            self.core.release_all();
+        }
     }
 
     fn attach(

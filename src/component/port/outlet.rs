@@ -8,8 +8,8 @@ use crate::component::control::{ASK_TIMEOUT, Asking, Control, Envelope, Producer
 use crate::component::link::{Link, Note, Waiting};
 use crate::component::message::{InletMsg, OutletHandle, OutletMsg, ReserveOutlet, handle_of, reply};
 use crate::proto::link::{
-    AttachError, Cause, Count, Credit, Down, LateAbort, LinkId, OutletEffect, OutletPhase, Payload, PushError, Reason,
-    Side, Terminal, Up,
+    AttachError, Cause, Count, Credit, Down, Forms, LateAbort, LinkId, OutletEffect, OutletPhase, Parcel, Payload,
+    PushError, Reason, Side, Terminal, Up,
 };
 use crate::proto::link::{LinkState, Outlet as Core};
 use std::any::Any;
@@ -77,6 +77,32 @@ impl<T: Payload> Outlet<T> {
     pub fn push(&mut self, item: T) -> Result<(), PushError<T>> {
         self.core.push(item)?;
         self.run();
+        Ok(())
+    }
+
+    /// In which forms the consumer takes what is sent; known from [`OutletEvent::Attached`] on.
+    ///
+    /// [`OutletEvent::Attached`]: crate::component::OutletEvent::Attached
+    pub fn forms(&self) -> Forms {
+        self.core.forms()
+    }
+
+    /// Sends a parcel, in order with what was pushed. Back if the consumer does not take any, or if it does not fit the
+    /// [`credit`](Self::credit), which is none while an item waits.
+    ///
+    /// # Errors
+    ///
+    /// The parcel, as above.
+    pub fn push_parcel(&mut self, parcel: Parcel) -> Result<(), Parcel> {
+        let Some(message) = self.core.send_parcel(parcel.clone()) else {
+            self.run();
+            return Err(parcel);
+        };
+        self.flush();
+        if let Some(peer) = &self.peer {
+            peer.send(InletMsg::Down(message));
+        }
+        self.after();
         Ok(())
     }
 

@@ -20,13 +20,13 @@
 //! A component that nobody holds and that is attached in neither direction is gone. One that is used in a single direction
 //! ends with it: an inlet that nobody can attach to any more is ended, cleanly if nothing ever came, once the outlet is over.
 
-use super::{Budget, Done, Holder, Outcome, PartResult, Pull, type_name};
+use super::{Budget, Done, Holder, Outcome, PartResult, Pull, push_parcel, type_name};
 use crate::component::control::Envelope;
 use crate::component::drive;
 use crate::component::link::Waiting;
 use crate::component::port::AnyPort;
 use crate::component::{AddrExt, Inlet, InletEvent, Outlet, OutletEvent, PairRef};
-use crate::proto::link::{Cause, Count, Credit, Payload, Reason, Window};
+use crate::proto::link::{Cause, Count, Credit, Forms, Parcel, Payload, Reason, Window};
 use crate::wire;
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context};
@@ -92,6 +92,27 @@ pub trait Duplex: Unpin + 'static {
     ///
     /// The reason with which the chain is aborted.
     fn consume(&mut self, item: Self::Item) -> PartResult;
+
+    /// Takes a parcel, in order with items. Called only if [`forms`](Self::forms) declares that it takes some.
+    ///
+    /// # Errors
+    ///
+    /// The reason with which the chain is aborted.
+    fn consume_parcel(&mut self, parcel: Parcel) -> PartResult {
+        let _ = parcel;
+        Err(Reason::failed("this part takes no parcels"))
+    }
+
+    /// In which forms it takes what comes. Asked once, at the start.
+    fn forms(&self) -> Forms {
+        Forms::default()
+    }
+
+    /// A consumer was attached to its outlet, and takes what is pulled in these forms: parcels are pulled only if it takes
+    /// them, and what was pulled for an earlier consumer has nothing to do with this one.
+    fn consumer_takes(&mut self, forms: Forms) {
+        let _ = forms;
+    }
 
     /// What it holds of the items it took.
     fn held(&self) -> Count;
@@ -193,10 +214,11 @@ pub trait Duplex: Unpin + 'static {
         Self: Sized,
     {
         let directions = self.directions();
-        let input = match directions {
+        let mut input = match directions {
             Directions::ReadOnly => Inlet::absent(),
             _ => Inlet::holding(self.window()),
         };
+        input.set_forms(self.forms());
         let output = match directions {
             Directions::WriteOnly => Outlet::absent(),
             _ => Outlet::default(),
@@ -284,6 +306,13 @@ impl<D: Duplex> DuplexActor<D> {
                     self.input.abort(reason);
                 }
             }
+            InletEvent::Parcel(parcel) => {
+                self.stage.wanted();
+                self.fed = true;
+                if let Err(reason) = part.consume_parcel(parcel) {
+                    self.input.abort(reason);
+                }
+            }
             InletEvent::End { clean } => {
                 self.stage.wanted();
                 self.write = Write::Ending { clean };
@@ -294,8 +323,15 @@ impl<D: Duplex> DuplexActor<D> {
 
     fn on_output(&mut self, event: OutletEvent, ctx: &mut Context<Self>) {
         self.drive(ctx);
-        if event == OutletEvent::Credit {
-            self.stage.wanted();
+        match event {
+            OutletEvent::Attached => {
+                let forms = self.output.forms();
+                if let Some(part) = self.part.get() {
+                    part.consumer_takes(forms);
+                }
+            }
+            OutletEvent::Credit => self.stage.wanted(),
+            OutletEvent::Detached => {}
         }
     }
 
@@ -430,6 +466,10 @@ impl<D: Duplex> DuplexActor<D> {
                         budget.spend(item.quantity());
                         // with credit and nothing waiting the outlet takes any item
                         let _ = self.output.push(item);
+                    }
+                    Pull::Parcel(parcel) => {
+                        budget.spend(parcel.quantity);
+                        push_parcel(&mut self.output, parcel)?;
                     }
                     Pull::End { clean } => self.output.end(clean),
                 },

@@ -22,7 +22,8 @@ pub use filter::{Filter, FilterActor, Outbox};
 pub use sink::{Sink, SinkActor};
 pub use source::{Source, SourceActor};
 
-use crate::proto::link::{Cause, Reason};
+use super::Outlet;
+use crate::proto::link::{Cause, Parcel, Payload, Reason};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -57,11 +58,23 @@ impl Budget {
 pub enum Pull<T> {
     /// The next item. It may be larger than the credit; it is then split or waits.
     Item(T),
+    /// What would be an item, but lies elsewhere: at most the credit. Only for a [`Duplex`] whose consumer takes parcels.
+    Parcel(Parcel),
     /// No more items come.
     End {
         /// True if the data is complete (rule E1).
         clean: bool,
     },
+}
+
+/// Sends a parcel that a part gave.
+pub(crate) fn push_parcel<T: Payload>(outlet: &mut Outlet<T>, parcel: Parcel) -> PartResult {
+    match outlet.push_parcel(parcel) {
+        Err(_) if !outlet.is_closed() => {
+            Err(Reason::failed("a parcel that the consumer does not take, or beyond its credit"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How a component ended.

@@ -1,6 +1,6 @@
 //! `Source`: a part that produces items, and the actor that runs one.
 
-use super::{Budget, Done, Holder, Outcome, PartResult, Pull, type_name};
+use super::{Budget, Done, Holder, Outcome, PartResult, Pull, push_parcel, type_name};
 use crate::component::control::Envelope;
 use crate::component::drive;
 use crate::component::link::Waiting;
@@ -158,6 +158,12 @@ impl<S: Source> SourceActor<S> {
                     budget.spend(item.quantity());
                     // with credit and nothing waiting the outlet takes any item
                     let _ = self.output.push(item);
+                }
+                Poll::Ready(Ok(Pull::Parcel(parcel))) => {
+                    budget.spend(parcel.quantity);
+                    if let Err(reason) = push_parcel(&mut self.output, parcel) {
+                        self.output.abort(reason);
+                    }
                 }
                 Poll::Ready(Ok(Pull::End { clean })) => self.output.end(clean),
                 Poll::Ready(Err(reason)) => self.output.abort(reason),

@@ -26,6 +26,7 @@ pub struct LinkCell {
 struct Produced {
     quantity: AtomicU64,
     messages: AtomicU64,
+    parcels: AtomicU64,
     state: AtomicU8,
 }
 
@@ -123,6 +124,11 @@ impl LinkCell {
         Count { quantity: self.produced.quantity.load(Relaxed), messages: self.produced.messages.load(Relaxed) }
     }
 
+    /// How much of what was produced went as parcels, its bytes lying elsewhere.
+    pub fn parcels(&self) -> u64 {
+        self.produced.parcels.load(Relaxed)
+    }
+
     /// What the inlet's port has taken ("accepted" in rule E2).
     pub fn accepted(&self) -> Count {
         Count { quantity: self.consumed.quantity.load(Relaxed), messages: self.consumed.messages.load(Relaxed) }
@@ -182,6 +188,11 @@ impl LinkCell {
     pub(super) fn store_produced(&self, count: Count) {
         self.produced.quantity.store(count.quantity, Relaxed);
         self.produced.messages.store(count.messages, Relaxed);
+    }
+
+    pub(super) fn add_parcel(&self, quantity: u64) {
+        // the outlet alone writes it
+        self.produced.parcels.store(self.parcels() + quantity, Relaxed);
     }
 
     pub(super) fn store_outlet_state(&self, state: LinkState) {

@@ -72,6 +72,12 @@ pub enum Violation {
         /// Who sent it.
         side: Side,
     },
+    /// C2: a parcel came to a consumer that has not declared to take any.
+    #[error("a parcel of {quantity} for a consumer that takes none (C2)")]
+    UndeclaredForm {
+        /// How much was in it.
+        quantity: u64,
+    },
     /// Detach: the consumer had not received exactly what the producer had sent when it stopped.
     #[error("detach at {expected} found {found} received")]
     PositionMismatch {
@@ -88,6 +94,7 @@ impl Violation {
         match self {
             Self::LimitExceeded { .. } => Rule::P1,
             Self::AfterEnd { .. } => Rule::P4,
+            Self::UndeclaredForm { .. } => Rule::C2,
             Self::PositionMismatch { .. } => Rule::P6,
         }
     }

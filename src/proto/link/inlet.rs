@@ -11,6 +11,7 @@ use super::error::{AttachError, Displayed, Side, Violation};
 use super::id::LinkId;
 use super::limit::{Count, Credit, Limit, Window};
 use super::message::{Terminal, Up};
+use super::parcel::Parcel;
 use super::payload::Payload;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub enum InletEffect {
 pub enum Received<T> {
     /// Deliver this item to the component.
     Item(T),
+    /// Deliver this parcel to the component, which has declared to take such.
+    Parcel(Parcel),
     /// Tell the component that no more items come.
     End {
         /// True if the data is complete (rule E1).
@@ -315,25 +318,46 @@ impl<T: Payload> Inlet<T> {
 
     /// An item. Bound by the drain rule.
     pub fn handle_consume(&mut self, link: LinkId, item: T) -> Received<T> {
+        match self.admits(link) && self.accept(item.quantity()) {
+            true => Received::Item(item),
+            false => Received::Nothing,
+        }
+    }
+
+    /// A parcel, under the same rules as an item. Bound by the drain rule.
+    pub fn handle_parcel(&mut self, link: LinkId, parcel: Parcel) -> Received<T> {
         if !self.admits(link) {
             return Received::Nothing;
         }
+        // what was declared at attachment counts, whatever the owner has declared since
+        if !self.cell.as_ref().is_some_and(|cell| cell.forms().kernel) {
+            self.violated(Violation::UndeclaredForm { quantity: parcel.quantity });
+            return Received::Nothing;
+        }
+        match self.accept(parcel.quantity) {
+            true => Received::Parcel(parcel),
+            false => Received::Nothing,
+        }
+    }
+
+    /// Counts what came, if the limit covers it (rule P1).
+    fn accept(&mut self, quantity: u64) -> bool {
         let mut reached = self.accepted;
-        reached.add(item.quantity());
+        reached.add(quantity);
         if !self.limit.covers(reached) {
             // P1: nothing of the excess is delivered
             self.violated(Violation::LimitExceeded { reached: Displayed(reached), limit: self.limit });
-            return Received::Nothing;
+            return false;
         }
         self.accepted = reached;
         if matches!(self.policy, Policy::Window(_)) {
-            self.held.add(item.quantity());
+            self.held.add(quantity);
         }
         if let Some(cell) = &self.cell {
             cell.store_accepted(self.accepted, self.held.quantity);
         }
         self.check();
-        Received::Item(item)
+        true
     }
 
     /// The end of the data. Bound by the drain rule.
@@ -547,6 +571,29 @@ mod tests {
     fn consume(inlet: &mut Inlet<Bytes>, link: LinkId, item: &'static str) -> (bool, String) {
         let received = inlet.handle_consume(link, Bytes::from_static(item.as_bytes()));
         (matches!(received, Received::Item(got) if got == item), drain(inlet))
+    }
+
+    #[test]
+    fn open_parcel_counts_as_an_item_for_an_inlet_that_declared_it() {
+        let mut inlet = Inlet::new(WINDOW);
+        inlet.set_forms(Forms { kernel: true });
+        let (mut inlet, link, _) = open(inlet);
+        let parcel = Parcel { quantity: 5, carrier: Arc::new(()) };
+        assert_eq!(inlet.handle_parcel(link, parcel.clone()), Received::Parcel(parcel.clone()));
+        assert_eq!(inlet.held(), Count { quantity: 5, messages: 1 });
+        assert_eq!(release(&mut inlet, 5, 1), "13/5", "C1: nothing is held any more");
+        let excess = Parcel { quantity: 9, ..parcel };
+        assert_eq!(inlet.handle_parcel(link, excess), Received::Nothing);
+        assert!(drain(&mut inlet).contains("P1"), "the excess is not delivered");
+    }
+
+    #[test]
+    fn open_parcel_that_was_not_declared_breaks_the_link() {
+        let (mut inlet, link, _) = open(Inlet::new(WINDOW));
+        // declared too late to count for this attachment
+        inlet.set_forms(Forms { kernel: true });
+        assert_eq!(inlet.handle_parcel(link, Parcel { quantity: 1, carrier: Arc::new(()) }), Received::Nothing);
+        assert!(drain(&mut inlet).contains("C2"));
     }
 
     fn release(inlet: &mut Inlet<Bytes>, quantity: u64, messages: u64) -> String {

@@ -3,6 +3,7 @@
 use super::cause::Cause;
 use super::id::LinkId;
 use super::limit::{Count, Limit};
+use super::parcel::Parcel;
 use std::sync::Arc;
 
 /// Producer to consumer, in order (rule P4). Every message bears its link (rule P5).
@@ -14,6 +15,13 @@ pub enum Down<T> {
         link: LinkId,
         /// What is handed over.
         item: T,
+    },
+    /// What would be an item, but lies elsewhere. Only to a consumer that has declared to take it; counts as one message.
+    Parcel {
+        /// The attachment that this belongs to.
+        link: LinkId,
+        /// What is handed over.
+        parcel: Parcel,
     },
     /// No more items come. Needs no credit.
     End {

@@ -40,6 +40,7 @@ mod inlet;
 mod limit;
 mod message;
 mod outlet;
+mod parcel;
 mod payload;
 
 pub use cause::{Cause, Origin, Reason};
@@ -52,4 +53,5 @@ pub use inlet::{Inlet, InletEffect, InletPhase, Received};
 pub use limit::{Count, Credit, Limit, Window};
 pub use message::{Down, Terminal, Up};
 pub use outlet::{JOIN_LIMIT, LateAbort, Outlet, OutletEffect, OutletPhase};
+pub use parcel::Parcel;
 pub use payload::Payload;

@@ -4,11 +4,12 @@
 //! [`JOIN_LIMIT`]. So its memory is one item, whatever its owner does, and the owner learns by [`PushError::Full`].
 
 use super::cause::Cause;
-use super::cell::{LinkCell, LinkState};
+use super::cell::{Forms, LinkCell, LinkState};
 use super::error::{AttachError, PushError};
 use super::id::LinkId;
 use super::limit::{Count, Credit, Limit};
 use super::message::{Down, Terminal};
+use super::parcel::Parcel;
 use super::payload::Payload;
 use std::sync::Arc;
 
@@ -249,6 +250,34 @@ impl<T: Payload> Outlet<T> {
         }
     }
 
+    /// In which forms the consumer takes what is sent. None but items before the first grant.
+    pub fn forms(&self) -> Forms {
+        match (&self.cell, self.phase) {
+            (Some(cell), OutletPhase::Open) => cell.forms(),
+            _ => Forms::default(),
+        }
+    }
+
+    /// Counts a parcel as sent, and gives the message. `None`, and nothing counted, if the consumer takes none, or if it
+    /// does not fit the [`credit`](Self::credit): a parcel cannot wait, since it cannot be split.
+    pub fn send_parcel(&mut self, parcel: Parcel) -> Option<Down<T>> {
+        if self.is_attached() {
+            // A2: the cell is read before each item; what follows is an effect
+            self.notice_cause();
+        }
+        let fits = parcel.quantity > 0 && parcel.quantity <= self.credit().quantity && self.credit().messages > 0;
+        if !fits || !self.forms().kernel {
+            return None;
+        }
+        let cell = self.cell.as_ref()?;
+        self.sent.add(parcel.quantity);
+        cell.store_produced(self.sent);
+        cell.add_parcel(parcel.quantity);
+        let link = cell.id();
+        self.check();
+        Some(Down::Parcel { link, parcel })
+    }
+
     /// No more items come. What was pushed is sent first (rule E2); the end itself needs no credit. The first call
     /// counts. Bound by the drain rule.
     pub fn end(&mut self, clean: bool) {
@@ -435,6 +464,7 @@ mod tests {
         while let Some(effect) = outlet.poll_effect() {
             text.push(match effect {
                 OutletEffect::Send(Down::Consume { item, .. }) => String::from_utf8_lossy(&item).into_owned(),
+                OutletEffect::Send(Down::Parcel { .. }) => String::from("parcel"),
                 OutletEffect::Send(Down::End { clean, .. }) => String::from(if clean { "." } else { "!" }),
                 OutletEffect::Send(Down::Abort { .. }) => String::from("x"),
                 OutletEffect::Over(Terminal::Ended { .. }) => String::from("[ended]"),
@@ -491,6 +521,44 @@ mod tests {
         outlet.push(Bytes::from(vec![b'a'; 20_000])).expect("the first is taken, whatever its size");
         assert!(matches!(outlet.push(Bytes::from_static(b"b")), Err(PushError::Full(_))));
         assert!(!outlet.is_ready());
+    }
+
+    fn parcel(quantity: u64) -> Parcel {
+        Parcel { quantity, carrier: Arc::new(()) }
+    }
+
+    #[test]
+    fn open_parcel_counts_as_one_item_and_never_waits() {
+        let (mut outlet, link) = reserved();
+        outlet.cell().expect("reserved").set_forms(Forms { kernel: true });
+        assert!(outlet.send_parcel(parcel(1)).is_none(), "P2: not before the first grant");
+        assert_eq!(grant(&mut outlet, link, 10, 2), "");
+        assert!(outlet.send_parcel(parcel(11)).is_none(), "P1: it cannot be split");
+        assert!(outlet.send_parcel(parcel(0)).is_none(), "nothing would be delivered");
+        let sent = outlet.send_parcel(parcel(7)).expect("fits");
+        assert!(matches!(sent, Down::Parcel { link: of, parcel } if of == link && parcel.quantity == 7));
+        assert_eq!(outlet.sent(), Count { quantity: 7, messages: 1 });
+        assert_eq!(push(&mut outlet, "abcd"), "abc");
+        assert!(outlet.send_parcel(parcel(1)).is_none(), "P4: an item waits, and goes first");
+        assert_eq!(grant(&mut outlet, link, 12, 4), "d");
+        assert_eq!(outlet.cell().expect("open").produced(), outlet.sent());
+    }
+
+    #[test]
+    fn open_parcel_for_a_consumer_that_takes_none_is_refused() {
+        let (mut outlet, _) = open(10, 2);
+        assert!(outlet.send_parcel(parcel(1)).is_none());
+        assert_eq!(outlet.sent(), Count::ZERO);
+    }
+
+    #[test]
+    fn open_parcel_after_the_cell_is_set_is_an_abort() {
+        let (mut outlet, _) = open(10, 2);
+        let cell = outlet.cell().expect("attached").clone();
+        cell.set_forms(Forms { kernel: true });
+        cell.set_cause(cause("consumer"));
+        assert!(outlet.send_parcel(parcel(1)).is_none(), "A2");
+        assert_eq!(drain(&mut outlet), "[aborted: consumer]");
     }
 
     #[test]

@@ -43,6 +43,9 @@ impl<T: Payload> Letter<T> {
             Self::Down(Down::Consume { link, item }, limit) => {
                 Note::Consume { link: *link, quantity: item.quantity(), limit: limit.unwrap_or_default() }
             }
+            Self::Down(Down::Parcel { link, parcel }, limit) => {
+                Note::Consume { link: *link, quantity: parcel.quantity, limit: limit.unwrap_or_default() }
+            }
             Self::Down(Down::End { link, clean }, _) => Note::End { link: *link, clean: *clean },
             Self::Down(Down::Abort { link }, _) | Self::Up(Up::Abort { link }) => Note::Abort { link: *link },
             Self::Up(Up::CanProduce { link, limit }) => Note::CanProduce { link: *link, limit: *limit },
@@ -529,6 +532,9 @@ impl<T: Sample> Pair<T> {
                 self.consume(n, link, item, limit.is_some(), note);
                 return;
             }
+            Letter::Down(Down::Parcel { link, parcel }, _) => {
+                matches!(inlet.handle_parcel(link, parcel), Received::Parcel(_))
+            }
             Letter::Down(Down::End { link, clean }, _) => matches!(inlet.handle_end(link, clean), Received::End { .. }),
             Letter::Down(Down::Abort { link }, _) => inlet.handle_abort(link),
             Letter::TurnEnds => {
@@ -639,7 +645,10 @@ impl<T: Sample> Pair<T> {
             match effect {
                 OutletEffect::Send(letter) => {
                     let link = match &letter {
-                        Down::Consume { link, .. } | Down::End { link, .. } | Down::Abort { link } => *link,
+                        Down::Consume { link, .. }
+                        | Down::Parcel { link, .. }
+                        | Down::End { link, .. }
+                        | Down::Abort { link } => *link,
                     };
                     let limit = self.outlet.limit();
                     let record = self.find(link);
