@@ -35,7 +35,7 @@ pub fn from_fd_as(fd: OwnedFd, peer: Peer, settings: StreamSettings) -> io::Resu
         Directions::ReadOnly => (true, false),
         Directions::WriteOnly => (false, true),
     };
-    let opened = Opened { io: adopt(fd, read, write)?, peer: peer.clone(), local: None };
+    let opened = Opened { io: adopt(fd, read, write)?, peer: peer.clone() };
     Ok(Stream::opened(opened, settings).named(peer.to_string()))
 }
 
@@ -50,7 +50,7 @@ pub fn from_pair(read: OwnedFd, write: OwnedFd, settings: StreamSettings) -> io:
     } else {
         Box::new(Halves { read: adopt(read, true, false)?, write: adopt(write, false, true)? })
     };
-    let opened = Opened { io, peer: Peer::Pipe, local: None };
+    let opened = Opened { io, peer: Peer::Pipe };
     Ok(Stream::opened(opened, settings).named("pipe"))
 }
 
@@ -111,7 +111,7 @@ async fn open_fifo(path: PathBuf, directions: Directions) -> PartResult<Opened> 
         _ => FdPair::new(Some(open(&path, OFlags::RDONLY).map_err(|e| failed(e.into()))?), None),
     };
     let io = Box::new(io.map_err(failed)?);
-    Ok(Opened { io, peer: Peer::File(path), local: None })
+    Ok(Opened { io, peer: Peer::File(path) })
 }
 
 fn open(path: &Path, mode: OFlags) -> rustix::io::Result<OwnedFd> {

@@ -107,5 +107,5 @@ async fn open_in_pool(
     let peer = Peer::File(path.clone());
     let file = tokio::task::spawn_blocking(move || how(&path)).await.map_err(io::Error::other).and_then(|file| file);
     let file = file.map_err(|error| Reason::io(format!("{action} {peer}"), error))?;
-    Ok(Opened { io: Box::new(FileIo::new(file, mode)), peer, local: None })
+    Ok(Opened { io: Box::new(FileIo::new(file, mode)), peer })
 }

@@ -45,7 +45,7 @@ use crate::component::peer::UnixName;
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use actix_rt::ArbiterHandle;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -56,7 +56,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::Sleep;
 
 /// Connections that the system keeps waiting for us, unless set: 1,024. Linux takes at most `net.core.somaxconn` (4,096).
@@ -296,30 +296,53 @@ impl Accepted {
     /// The operating system's: the other side may be gone already.
     pub fn into_stream(mut self, options: &TcpOptions) -> io::Result<Stream> {
         let Some(socket) = self.socket.0.take() else { return Err(io::ErrorKind::NotConnected.into()) };
-        let stream = match self.peer {
-            Peer::Tcp { .. } => {
-                let stream = tokio::net::TcpStream::from_std(socket.into())?;
-                tcp::from_stream(stream, options)?
+        let (peer, unix) = (self.peer, UnixOptions { stream: options.stream, ..UnixOptions::default() });
+        let stream = match socket {
+            Taken::Tcp(stream) => tcp::from_peer(stream, peer, options)?,
+            Taken::Unix(stream) => unix::from_peer(stream, peer, &unix),
+            Taken::Bare(socket) if matches!(peer, Peer::Tcp { .. }) => {
+                tcp::from_peer(TcpStream::from_std(socket.into())?, peer, options)?
             }
-            _ => {
-                let stream = tokio::net::UnixStream::from_std(socket.into())?;
-                unix::from_stream(stream, &UnixOptions { stream: options.stream, ..UnixOptions::default() })
-            }
+            Taken::Bare(socket) => unix::from_peer(UnixStream::from_std(socket.into())?, peer, &unix),
         };
         Ok(stream.guarded_by(Box::new(self.place)))
     }
 }
 
+/// A socket that was accepted.
+#[derive(Debug)]
+enum Taken {
+    /// On the arbiter that accepted it.
+    Tcp(TcpStream),
+    /// The same.
+    Unix(UnixStream),
+    /// On its way to another arbiter.
+    Bare(Socket),
+}
+
+impl Taken {
+    /// To be taken to another arbiter.
+    fn bare(self) -> io::Result<Self> {
+        Ok(Self::Bare(match self {
+            Self::Tcp(stream) => stream.into_std()?.into(),
+            Self::Unix(stream) => stream.into_std()?.into(),
+            Self::Bare(socket) => socket,
+        }))
+    }
+}
+
 /// A socket that is reset if it is dropped.
 #[derive(Debug)]
-struct Refusable(Option<Socket>);
+struct Refusable(Option<Taken>);
 
 impl Drop for Refusable {
     fn drop(&mut self) {
-        if let Some(socket) = &self.0 {
-            // no effect on a Unix socket, which has no reset
-            let _ = socket.set_linger(Some(Duration::ZERO));
-        }
+        // no effect on a Unix socket, which has no reset
+        let _ = match &self.0 {
+            Some(Taken::Tcp(stream)) => SockRef::from(stream).set_linger(Some(Duration::ZERO)),
+            Some(Taken::Bare(socket)) => socket.set_linger(Some(Duration::ZERO)),
+            Some(Taken::Unix(_)) | None => Ok(()),
+        };
     }
 }
 
@@ -460,16 +483,16 @@ impl ListenerActor {
         true
     }
 
-    fn poll_accept(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<(Socket, Peer)>> {
+    fn poll_accept(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<(Taken, Peer)>> {
         let Some((listener, _)) = &self.open else { return Poll::Pending };
         match listener {
             Listener::Tcp(listener) => listener.poll_accept(cx).map(|accepted| {
                 let (stream, addr) = accepted?;
-                Ok((stream.into_std()?.into(), Peer::tcp(addr)))
+                Ok((Taken::Tcp(stream), Peer::tcp(addr)))
             }),
             Listener::Unix(listener) => listener.poll_accept(cx).map(|accepted| {
                 let (stream, addr) = accepted?;
-                Ok((stream.into_std()?.into(), Peer::Unix(addr.into())))
+                Ok((Taken::Unix(stream), Peer::Unix(addr.into())))
             }),
         }
     }
@@ -488,7 +511,15 @@ impl ListenerActor {
     }
 
     /// Runs the factory on the arbiter whose turn it is. An arbiter that has stopped is passed over from then on.
-    fn hand_over(&mut self, accepted: Accepted) {
+    fn hand_over(&mut self, mut accepted: Accepted) {
+        if self.arbiters.is_empty() {
+            return build(accepted, &*self.factory);
+        }
+        match accepted.socket.0.take().map(Taken::bare) {
+            Some(Ok(bare)) => accepted.socket.0 = Some(bare),
+            Some(Err(error)) => return tracing::debug!(peer = %accepted.peer, %error, "a connection was lost"),
+            None => {}
+        }
         let parcel = Arc::new(Mutex::new(Some(accepted)));
         while !self.arbiters.is_empty() {
             self.next = (self.next + 1) % self.arbiters.len();
@@ -504,7 +535,12 @@ impl ListenerActor {
 
 /// Runs the factory for an accepted connection, once.
 fn unpack(parcel: &Mutex<Option<Accepted>>, factory: &(dyn Fn(Accepted) + Send + Sync)) {
-    let Some(accepted) = parcel.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+    if let Some(accepted) = parcel.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        build(accepted, factory);
+    }
+}
+
+fn build(accepted: Accepted, factory: &(dyn Fn(Accepted) + Send + Sync)) {
     let peer = accepted.peer.clone();
     if catch_unwind(AssertUnwindSafe(|| factory(accepted))).is_err() {
         tracing::error!(%peer, "the factory panicked; its connection is reset");

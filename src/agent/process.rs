@@ -60,5 +60,5 @@ fn spawn(program: OsString, arguments: Vec<OsString>, directions: Directions, qu
         .map_err(failed)?;
     let peer = Peer::Process { program: program.clone().into(), pid: child.id().unwrap_or_default() };
     let io = ChildIo::new(child).map_err(failed)?;
-    Ok(Opened { io: Box::new(io), peer, local: None })
+    Ok(Opened { io: Box::new(io), peer })
 }

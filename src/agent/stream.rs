@@ -74,7 +74,6 @@ type Opener = Box<dyn FnOnce(Asker<Bytes>, Directions) -> Opening>;
 pub(crate) struct Opened {
     pub(crate) io: Box<dyn Io>,
     pub(crate) peer: Peer,
-    pub(crate) local: Option<Peer>,
 }
 
 enum State {
@@ -169,10 +168,10 @@ impl Stream {
         }
     }
 
-    /// Our own end, where it has a name.
-    pub fn local(&self) -> Option<&Peer> {
+    /// Our own end, where it has a name; asked of the system at each call.
+    pub fn local(&self) -> Option<Peer> {
         match &self.state {
-            State::Open(opened) => opened.local.as_ref(),
+            State::Open(opened) => opened.io.local(),
             _ => None,
         }
     }

@@ -153,7 +153,7 @@ async fn connect_first(peers: &[Peer], options: &TcpOptions, chain: &Asker<Bytes
         };
         match result {
             Ok(stream) => {
-                return opened(stream, Some(peer.clone())).map_err(|e| Reason::io(format!("connect {peer}"), e));
+                return Ok(opened(stream, peer.clone()));
             }
             Err(error) => last = Some((peer, error)),
         }
@@ -195,19 +195,19 @@ async fn connect_one(addr: SocketAddr, options: &TcpOptions) -> io::Result<TcpSt
 ///
 /// The options could not be set, or the other side is gone already.
 pub fn from_stream(stream: TcpStream, options: &TcpOptions) -> io::Result<Stream> {
-    options.apply(&stream)?;
-    let opened = opened(stream, None)?;
-    let name: Arc<str> = opened.peer.to_string().into();
-    Ok(Stream::opened(opened, options.stream).named(name))
+    let peer = Peer::tcp(stream.peer_addr()?);
+    from_peer(stream, peer, options)
 }
 
-fn opened(stream: TcpStream, peer: Option<Peer>) -> io::Result<Opened> {
-    let peer = match peer {
-        Some(peer) => peer,
-        None => Peer::tcp(stream.peer_addr()?),
-    };
-    let local = stream.local_addr().ok().map(Peer::tcp);
-    Ok(Opened { io: Box::new(TcpIo::from(stream)), peer, local })
+/// The same, where it is known who is at the other side.
+pub(crate) fn from_peer(stream: TcpStream, peer: Peer, options: &TcpOptions) -> io::Result<Stream> {
+    options.apply(&stream)?;
+    let name: Arc<str> = peer.to_string().into();
+    Ok(Stream::opened(opened(stream, peer), options.stream).named(name))
+}
+
+fn opened(stream: TcpStream, peer: Peer) -> Opened {
+    Opened { io: Box::new(TcpIo::from(stream)), peer }
 }
 
 /// Two connected TCP streams on loopback: the seed's `create_native_pair`. A stranger who connects first is turned away.

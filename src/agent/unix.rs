@@ -69,13 +69,17 @@ async fn connect_to(name: &UnixName) -> io::Result<UnixStream> {
 /// A connection that somebody else made or accepted.
 pub fn from_stream(stream: UnixStream, options: &UnixOptions) -> Stream {
     let peer = stream.peer_addr().map_or(Peer::Unix(UnixName::Unnamed), |addr| Peer::Unix(addr.into()));
+    from_peer(stream, peer, options)
+}
+
+/// The same, where it is known who is at the other side.
+pub(crate) fn from_peer(stream: UnixStream, peer: Peer, options: &UnixOptions) -> Stream {
     let name: Arc<str> = peer.to_string().into();
     Stream::opened(opened(stream, peer), options.stream).named(name)
 }
 
 fn opened(stream: UnixStream, peer: Peer) -> Opened {
-    let local = stream.local_addr().ok().map(|addr| Peer::Unix(addr.into()));
-    Opened { io: Box::new(UnixIo::from(stream)), peer, local }
+    Opened { io: Box::new(UnixIo::from(stream)), peer }
 }
 
 /// Two connected Unix streams: the seed's `create_native_pair`.

@@ -21,6 +21,7 @@ pub(crate) use process::ChildIo;
 pub(crate) use socket::{TcpIo, UnixIo};
 
 use super::queue::{Piece, WriteQueue};
+use crate::component::Peer;
 use std::io;
 use std::task::{Context, Poll};
 
@@ -46,6 +47,11 @@ pub(crate) enum Place {
 pub(crate) trait Io: 'static {
     /// What can be read. An empty piece at an orderly end.
     fn poll_read(&mut self, room: Room, cx: &mut Context<'_>) -> Poll<io::Result<Piece>>;
+
+    /// Our own end, where it has a name.
+    fn local(&self) -> Option<Peer> {
+        None
+    }
 
     /// True if pieces that lie in a pipe can be written.
     fn takes_lying(&self) -> bool {

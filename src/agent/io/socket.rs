@@ -6,6 +6,7 @@
 use super::lift::Lift;
 use super::{Io, KernelPipe, Lost, Place, Room, buffer, uninterrupted};
 use crate::agent::queue::{Piece, SLICES, WriteQueue};
+use crate::component::Peer;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -72,6 +73,7 @@ enum Ours {
 pub(crate) trait StreamSocket: AsyncRead + AsFd + Unpin + 'static {
     /// True if the protocol has a reset, so that the other side can tell it from an end.
     const RESETS: bool;
+    fn local(&self) -> Option<Peer>;
     fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>>;
     fn take_error(&self) -> io::Result<Option<io::Error>>;
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -81,9 +83,12 @@ pub(crate) trait StreamSocket: AsyncRead + AsFd + Unpin + 'static {
 }
 
 macro_rules! stream_socket {
-    ($socket:ty, resets: $resets:literal) => {
+    ($socket:ty, $peer:path, resets: $resets:literal) => {
         impl StreamSocket for $socket {
             const RESETS: bool = $resets;
+            fn local(&self) -> Option<Peer> {
+                self.local_addr().ok().map(|addr| $peer(addr.into()))
+            }
             fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> {
                 self.ready(interest)
             }
@@ -111,9 +116,9 @@ macro_rules! stream_socket {
     };
 }
 
-stream_socket!(TcpStream, resets: true);
+stream_socket!(TcpStream, Peer::tcp, resets: true);
 // the other side of a Unix socket sees an end in any case
-stream_socket!(UnixStream, resets: false);
+stream_socket!(UnixStream, Peer::Unix, resets: false);
 
 impl<S: StreamSocket> SocketIo<S> {
     fn new(socket: S) -> Self {
@@ -222,6 +227,10 @@ impl<S: StreamSocket> Io for SocketIo<S> {
             self.lift.rest();
         }
         read
+    }
+
+    fn local(&self) -> Option<Peer> {
+        self.socket.borrow().local()
     }
 
     fn takes_lying(&self) -> bool {
