@@ -270,7 +270,7 @@ impl Pool {
                 return self.member(id).out;
             }
         }
-        self.member_mut(id).gift = 0;
+        let gift = std::mem::take(&mut self.member_mut(id).gift);
         let member = self.member(id);
         let free = self.total - self.outstanding;
         // what is set aside for the others is not there for this one
@@ -278,9 +278,13 @@ impl Pool {
         let fair = self.fair(room + member.out, member.priority);
         let due = wish.min(member.earned.max(member.guarantee(self.base)));
         let target = due.min(fair.max(member.guarantee(self.base)));
-        // those in the queue come first
-        let more = if self.queue.is_empty() { target.saturating_sub(member.out).min(free) } else { 0 };
-        let out = member.out + member.round(more);
+        let out = match target.checked_sub(member.out) {
+            // those in the queue come first
+            Some(more) if self.queue.is_empty() => member.out + member.round(more.min(free)),
+            Some(_) => member.out,
+            // of what it knows nothing is taken back, but of a gift that it does not want any more
+            None => member.round(target).max(member.out - gift),
+        };
         let standing = match (out, member.round(wish)) {
             (0, 1..) => Standing::Waiting,
             _ if member.round(due) > out => Standing::Short,
@@ -291,8 +295,11 @@ impl Pool {
             self.queue.push_back(id);
         }
         self.set_out(id, out);
+        if gift > 0 {
+            self.serve_queue();
+        }
         self.check();
-        out
+        self.member(id).out
     }
 
     /// A member that waited and was given something; it should [`take`](Self::take) it.

@@ -310,8 +310,10 @@ fn a_gift_that_was_not_fetched_comes_back() {
     // it does not know of it yet, and what it says it has left does not give it back
     pool.settle(b, 0);
     assert_eq!(pool.outstanding_of(b), 1);
+    // neither when it wants nothing any more
+    assert_eq!((pool.take(b, 0, 0), pool.outstanding()), (0, 0));
     pool.leave(b);
-    assert_eq!(pool.outstanding(), 0);
+    assert_eq!((pool.outstanding(), pool.members()), (0, 1));
 }
 
 proptest! {
