@@ -6,12 +6,24 @@ use std::collections::VecDeque;
 /// buffer. 1,000 chains that never move hold 16 MiB.
 const START: u64 = 16 * 1024;
 
-/// How much of the total all greedy members together come to: u = 16 (1 - u)², so 78 %. At 4 it would be 61 %, at 64 88 %, and then
-/// 12 % of it for all who come later.
-const SHARE: f64 = 16.0;
+/// How much of what is not reserved all greedy members together come to: u = 32 (1 - u)², so 84 %. At 4 it would be 61 %, and at
+/// 256 94 %, with hardly more than their guarantees for those who come later.
+const SHARE: f64 = 32.0;
 
-/// The guarantees of all members together are at most this part of the total.
-const GUARANTEED: u64 = 64;
+/// The guarantees of all members together are at most this part of the total: at 64 MiB 2 KiB for each of 1,000.
+const GUARANTEED: u64 = 32;
+
+/// This part of the total is only for guarantees. Those of members who come later are smaller the more there are: with each
+/// doubling of their number another 64th of the total. So it lasts for seven doublings, from 8 members to 1,000, though all be stuck with
+/// all they could get; and from then on for what is left of the rest.
+const RESERVED: u64 = 8;
+
+/// Half of the total finished with, by all together, is an epoch.
+const EPOCH: u64 = 2;
+
+/// A member that turns what it has over so many times in an epoch is given as much more than one that does so once, or less. The
+/// bound keeps a fast one from having all.
+const FASTEST: u64 = 16;
 
 /// The name of a member in its pool. Used again after the member has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +58,12 @@ struct Member {
     gift: u64,
     wish: u64,
     earned: u64,
-    /// What it has finished with in this epoch.
+    /// What it has finished with in this epoch, and the most it had.
     used: u64,
+    most: u64,
     epoch: u64,
+    /// How many times it turned over what it had in its last epoch, from 1 to [`FASTEST`].
+    speed: u64,
     standing: Standing,
 }
 
@@ -66,13 +81,18 @@ impl Member {
         self.guarantee(base).saturating_sub(self.out)
     }
 
+    /// Of two that want more, the one of twice the weight is given up to twice as much.
+    fn weight(&self) -> u64 {
+        self.priority * self.speed
+    }
+
     /// Brings its use up to the present epoch.
     fn enter(&mut self, epoch: u64) {
         if self.epoch != epoch {
             let used = if self.epoch + 1 == epoch { self.used } else { 0 };
-            self.earned = self.earned.min(used.saturating_mul(2)).max(START);
-            self.used = 0;
-            self.epoch = epoch;
+            self.earned = self.earned.min(used.saturating_mul(2 * EPOCH)).max(START);
+            self.speed = (used / self.most.max(1)).clamp(1, FASTEST);
+            (self.used, self.most, self.epoch) = (0, self.out, epoch);
         }
     }
 }
@@ -99,7 +119,7 @@ pub struct Pool {
     /// A power of two: the guarantees are made for so many members.
     places: u64,
     count: u64,
-    priorities: u64,
+    weights: u64,
     members: Vec<Option<Member>>,
     vacant: Vec<usize>,
     queue: VecDeque<MemberId>,
@@ -121,7 +141,7 @@ impl Pool {
             base: base(total, 1),
             places: 1,
             count: 0,
-            priorities: 0,
+            weights: 0,
             members: Vec::new(),
             vacant: Vec::new(),
             queue: VecDeque::new(),
@@ -182,11 +202,13 @@ impl Pool {
             wish: 0,
             earned: START,
             used: 0,
+            most: 0,
             epoch: self.epoch,
+            speed: 1,
             standing: Standing::Served,
         };
         self.count += 1;
-        self.priorities += member.priority;
+        self.weights += member.weight();
         self.aside += member.aside(self.base);
         let id = match self.vacant.pop() {
             Some(place) => {
@@ -208,10 +230,10 @@ impl Pool {
     /// The member is gone, and all it had is free again.
     pub fn leave(&mut self, id: MemberId) {
         let member = self.member(id);
-        let (aside, priority) = (member.aside(self.base), member.priority);
+        let (aside, weight) = (member.aside(self.base), member.weight());
         self.outstanding -= member.out;
         self.aside -= aside;
-        self.priorities -= priority;
+        self.weights -= weight;
         self.count -= 1;
         self.members[id.0] = None;
         self.vacant.push(id.0);
@@ -228,16 +250,15 @@ impl Pool {
     /// Of two that want more, one of twice the priority is given up to twice as much. At least 1.
     pub fn set_priority(&mut self, id: MemberId, priority: u32) {
         let priority = u64::from(priority.max(1));
-        let was = std::mem::replace(&mut self.member_mut(id).priority, priority);
-        self.priorities = self.priorities - was + priority;
+        self.reweigh(id, |member| member.priority = priority);
         self.check();
     }
 
     /// Of what the member had, `outstanding` is left. A higher figure than before changes nothing: see [`take`](Self::take).
     pub fn settle(&mut self, id: MemberId, outstanding: u64) {
         let epoch = self.epoch;
+        self.reweigh(id, |member| member.enter(epoch));
         let member = self.member_mut(id);
-        member.enter(epoch);
         let known = member.out - member.gift;
         let finished = known.saturating_sub(outstanding);
         if finished > 0 {
@@ -246,7 +267,7 @@ impl Pool {
             member.earned = member.earned.saturating_add(finished).min(member.wish.max(START));
             self.set_out(id, left);
             self.turnover = self.turnover.saturating_add(finished);
-            if self.turnover >= self.total {
+            if self.turnover >= self.total / EPOCH {
                 self.turnover = 0;
                 self.epoch += 1;
             }
@@ -275,7 +296,7 @@ impl Pool {
         let free = self.total - self.outstanding;
         // what is set aside for the others is not there for this one
         let room = free.saturating_sub(self.aside - member.aside(self.base));
-        let fair = self.fair(room + member.out, member.priority);
+        let fair = self.fair((room + member.out).saturating_sub(self.total / RESERVED), member.weight());
         let due = wish.min(member.earned.max(member.guarantee(self.base)));
         let target = due.min(fair.max(member.guarantee(self.base)));
         let out = match target.checked_sub(member.out) {
@@ -310,9 +331,9 @@ impl Pool {
     // ---- how it is shared out
 
     /// The root of y = k (a - y)², without the cancellation of the textbook's form.
-    fn fair(&self, a: u64, priority: u64) -> u64 {
+    fn fair(&self, a: u64, weight: u64) -> u64 {
         let a = a as f64;
-        let ka = SHARE * a * priority as f64 / (self.total as f64 * self.priorities as f64);
+        let ka = SHARE * a * weight as f64 / (self.total as f64 * self.weights as f64);
         (a * 2.0 * ka / (2.0 * ka + 1.0 + (4.0 * ka + 1.0).sqrt())) as u64
     }
 
@@ -335,11 +356,20 @@ impl Pool {
         }
     }
 
+    fn reweigh(&mut self, id: MemberId, change: impl FnOnce(&mut Member)) {
+        let member = self.member_mut(id);
+        let was = member.weight();
+        change(member);
+        let now = member.weight();
+        self.weights = self.weights - was + now;
+    }
+
     fn set_out(&mut self, id: MemberId, out: u64) {
         let base = self.base;
         let member = self.member_mut(id);
         let (was, aside) = (member.out, member.aside(base));
         member.out = out;
+        member.most = member.most.max(out);
         let now = member.aside(base);
         self.outstanding = self.outstanding - was + out;
         self.aside = self.aside - aside + now;
@@ -380,7 +410,7 @@ impl Pool {
         let members = || self.members.iter().flatten();
         assert_eq!(self.outstanding, members().map(|member| member.out).sum::<u64>());
         assert_eq!(self.aside, members().map(|member| member.aside(self.base)).sum::<u64>());
-        assert_eq!(self.priorities, members().map(|member| member.priority).sum::<u64>());
+        assert_eq!(self.weights, members().map(Member::weight).sum::<u64>());
         assert_eq!(self.count, members().count() as u64);
         assert!(self.outstanding <= self.total);
     }
