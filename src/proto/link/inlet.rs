@@ -681,7 +681,7 @@ mod tests {
         inlet.release(1, 0);
         assert!(inlet.is_grant_due(), "half of what it was allotted is used");
         assert_eq!((inlet.outstanding(), inlet.wish()), (1, 8));
-        assert_eq!(allot(&mut inlet, 6), "7/5");
+        assert_eq!(allot(&mut inlet, 6), "7/4");
         assert_eq!(inlet.outstanding(), 6);
         inlet.check();
     }
