@@ -282,6 +282,30 @@ fn a_cap_lets_others_wait_and_serves_them_all() {
     assert!(clients.into_iter().all(|same| same.join().expect("no panic")));
 }
 
+/// 20 connections that nobody reads, which came first, and 5 that move, under a budget of 8 windows.
+#[test]
+fn connections_that_are_stuck_do_not_starve_the_others_of_a_budget() {
+    let dir = folder();
+    let args = ["relay", LISTEN, "exec:cat", "--budget", "2MiB"];
+    let server = Server::start(dir.path(), &args);
+    let stuck: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut conn = connect(&server);
+            // nobody reads what comes back, so at some time no more is taken
+            conn.set_write_timeout(Some(Duration::from_millis(50))).expect("set");
+            let data = vec![0; 64 * 1024];
+            while conn.write_all(&data).is_ok() {}
+            conn
+        })
+        .collect();
+    for seed in 0..5 {
+        let data = noise(300_000, seed);
+        assert!(exchange(&connect(&server), data.clone()) == data, "{seed}");
+    }
+    drop(stuck);
+    server.interrupt();
+}
+
 #[test]
 fn many_connections_leave_nothing_behind() {
     let dir = folder();

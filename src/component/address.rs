@@ -139,6 +139,10 @@ impl<A: Component> ManageHandle for ManagePort<A> {
         self.send(ManageMsg::Stop);
     }
 
+    fn look_again(&self) {
+        self.send(ManageMsg::LookAgain);
+    }
+
     fn is_alive(&self) -> bool {
         self.0.upgrade().is_some_and(|addr| addr.connected())
     }

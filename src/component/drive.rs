@@ -182,6 +182,8 @@ pub fn manage<A: Component>(act: &mut A, msg: Manage, ctx: &mut Context<A>) {
         ManageMsg::Abort(cause) => abort(act, ctx, &cause),
         ManageMsg::Drain => guarded(act, ctx, |act, ctx| act.on_drain(ctx)),
         ManageMsg::Stop => ctx.stop(),
+        // the end of this handler grants
+        ManageMsg::LookAgain => {}
         ManageMsg::Settle(reply) => owner.wait_settled(reply),
         ManageMsg::Flush(reply) => {
             let mut flushed = Ok(());

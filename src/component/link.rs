@@ -1,5 +1,6 @@
 //! `Link`: one attachment as the actor layer and its observers see it: the shared cell, the times, the observer.
 
+use super::budget::Budget;
 use super::census::Counted;
 use super::control::{Asking, Control, Envelope};
 use super::identity::{ComponentId, ComponentInfo};
@@ -171,6 +172,11 @@ pub enum Note {
 pub trait Observer: Send + Sync {
     /// Something happened.
     fn note(&self, note: Note);
+
+    /// The memory budget that links which are told to this observer fall under. Asked when an inlet joins a link.
+    fn budget(&self) -> Option<Budget> {
+        None
+    }
 }
 
 /// Who a component is, and a weak way to it.

@@ -194,6 +194,8 @@ pub(crate) enum ManageMsg {
     Drain,
     /// Stop the actor, whatever it does.
     Stop,
+    /// The memory budget has something for one of its inlets.
+    LookAgain,
     /// Answer once it holds nothing and all it gave is sent.
     Settle(oneshot::Sender<()>),
     /// Give what it holds, since it is to leave its chain.
@@ -215,6 +217,8 @@ pub trait ManageHandle: Send + Sync + fmt::Debug {
     fn drain(&self);
     /// Stop the actor.
     fn stop(&self);
+    /// A memory budget has something for one of its inlets, which had nothing. Nothing to do for one that is under none.
+    fn look_again(&self) {}
     /// True while its actor takes messages.
     fn is_alive(&self) -> bool;
     /// The same way, to keep.

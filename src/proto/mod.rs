@@ -11,6 +11,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod link;
 #[cfg(any(test, feature = "testkit"))]
 pub mod sim;

@@ -12,6 +12,7 @@
 use super::graph::Edge;
 use super::{Supervisor, SupervisorActor, Target};
 use crate::component::ComponentId;
+use crate::proto::budget::Standing;
 use crate::proto::link::{Limit, LinkId};
 use actix::{Context, Handler, Message};
 use std::collections::BTreeSet;
@@ -55,6 +56,8 @@ pub enum Finding {
     Circle,
     /// It has finished with all that it has, and its window is hardly more than one message: the way of the grants limits.
     SmallWindow,
+    /// It would take more, but the memory budget has not more to give.
+    Budget,
     /// There is no running link, or no time has passed since the last look.
     Unknown,
 }
@@ -79,6 +82,9 @@ impl Verdict {
             Finding::Busy => "less work for each item, or an arbiter of its own",
             Finding::NeverWaits => "less work for each item, or `Outlet::waiting` if it is idle",
             Finding::SmallWindow => "a window of several messages",
+            Finding::Budget => {
+                "a larger budget, a higher priority, or a limit on stalled chains, which keep what they have"
+            }
             Finding::Circle => "a consumer outside the circle, or one that holds less",
             Finding::Unknown => "another look, later",
         }
@@ -95,6 +101,9 @@ impl fmt::Display for Verdict {
             Finding::NeverWaits => write!(f, "`{name}` waits for nothing: {percent} % neither starved nor blocked"),
             Finding::SmallWindow => {
                 write!(f, "the window of `{name}` is small: {percent} % blocked, and it holds nothing")
+            }
+            Finding::Budget => {
+                write!(f, "the memory budget is short for `{name}`: {percent} % blocked, and it holds nothing")
             }
             Finding::Circle => write!(f, "`{name}` waits for itself around a circle: {percent} % blocked"),
             Finding::Unknown => f.write_str("nothing to say yet"),
@@ -135,7 +144,13 @@ impl Handler<Blame> for SupervisorActor {
     fn handle(&mut self, Blame { target, reply }: Blame, _: &mut Context<Self>) {
         let members: BTreeSet<ComponentId> = self.targeted(target).into_iter().flatten().collect();
         let inside = |edge: &Edge| edge.is_live() && edge.ends().all(|end| members.contains(&end));
-        let spans: Vec<Span> = self.graph.edges_mut().filter(|edge| inside(edge)).filter_map(Span::look).collect();
+        let budget = self.budget.get();
+        let short = |link| {
+            let standing = budget.as_ref().and_then(|budget| budget.standing(link));
+            matches!(standing, Some(Standing::Short | Standing::Waiting))
+        };
+        let edges = self.graph.edges_mut().filter(|edge| inside(edge));
+        let spans: Vec<Span> = edges.filter_map(|edge| Span::look(edge, short)).collect();
         let is_end = |id| self.graph.node(id).is_some_and(|node| node.info.is_two_way());
         let mut verdict = judge(&spans, is_end);
         if let Some(component) = verdict.component {
@@ -170,8 +185,18 @@ struct Span {
     /// Parts of the time.
     starved: f64,
     blocked: f64,
-    /// The window of the consumer is hardly more than one message, and it has finished with all that it has.
-    tight: bool,
+    idle: Idle,
+}
+
+/// Why the consumer may have nothing to do though its producer has something to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idle {
+    /// It has something to do, or room for more.
+    No,
+    /// It has finished with all that it has, and its window is hardly more than one message.
+    SmallWindow,
+    /// It has finished with all that it has, and the budget gives it less than it wishes.
+    ShortOfBudget,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +208,7 @@ enum Mood {
 
 impl Span {
     /// Looks, and remembers it.
-    fn look(edge: &mut Edge) -> Option<Self> {
+    fn look(edge: &mut Edge, is_short: impl Fn(LinkId) -> bool) -> Option<Self> {
         let link = edge.link()?;
         let times = link.times();
         let now = Look { at: Instant::now(), starved: times.starved(), blocked: times.blocked() };
@@ -198,6 +223,7 @@ impl Span {
         // with nothing held, what was granted and not used is the window
         let room = limit.credit(accepted);
         let message = accepted.quantity / accepted.messages.max(1);
+        let short = idle && is_short(cell.id());
         let narrow = limit.quantity != Limit::UNLIMITED && room.quantity < message.saturating_mul(2);
         Some(Self {
             link: cell.id(),
@@ -206,7 +232,11 @@ impl Span {
             over,
             starved: share(now.starved, was.starved),
             blocked: share(now.blocked, was.blocked),
-            tight: idle && accepted.messages > 0 && (narrow || room.messages <= 2),
+            idle: match idle && accepted.messages > 0 && (narrow || room.messages <= 2) {
+                _ if short => Idle::ShortOfBudget,
+                true => Idle::SmallWindow,
+                false => Idle::No,
+            },
         })
     }
 
@@ -222,9 +252,28 @@ impl Span {
         (1.0 - self.starved - self.blocked).max(0.0)
     }
 
+    /// A blocked link, and its consumer waits for nobody behind it.
+    fn of_a_worker(&self) -> Finding {
+        match self.idle {
+            Idle::ShortOfBudget => Finding::Budget,
+            Idle::SmallWindow | Idle::No => Finding::Busy,
+        }
+    }
+
+    /// A blocked link, and there is nobody behind its consumer.
+    fn of_a_sink(&self) -> Finding {
+        match self.idle {
+            Idle::ShortOfBudget => Finding::Budget,
+            Idle::SmallWindow => Finding::SmallWindow,
+            Idle::No => Finding::SlowConsumer,
+        }
+    }
+
     fn finds(&self, finding: Finding, component: ComponentId) -> Verdict {
         let share = match finding {
-            Finding::SlowConsumer | Finding::Busy | Finding::SmallWindow | Finding::Circle => self.blocked,
+            Finding::SlowConsumer | Finding::Busy | Finding::SmallWindow | Finding::Budget | Finding::Circle => {
+                self.blocked
+            }
             Finding::SlowSource => self.starved,
             Finding::NeverWaits | Finding::Unknown => self.neither(),
         };
@@ -251,13 +300,12 @@ fn judge(spans: &[Span], is_end: impl Fn(ComponentId) -> bool) -> Verdict {
             Mood::Blocked => match highest(below, |span| span.blocked) {
                 Some(next) if next.mood() == Mood::Blocked && fresh => at = next,
                 Some(next) if next.mood() == Mood::Blocked => return at.finds(Finding::Circle, at.consumer),
-                Some(_) => return at.finds(Finding::Busy, at.consumer),
-                None if at.tight => return at.finds(Finding::SmallWindow, at.consumer),
-                None => return at.finds(Finding::SlowConsumer, at.consumer),
+                Some(_) => return at.finds(at.of_a_worker(), at.consumer),
+                None => return at.finds(at.of_a_sink(), at.consumer),
             },
             Mood::Starved => match highest(above, |span| span.starved) {
                 Some(next) if fresh && next.mood() == Mood::Starved => at = next,
-                Some(next) if next.mood() == Mood::Blocked => return next.finds(Finding::Busy, at.producer),
+                Some(next) if next.mood() == Mood::Blocked => return next.finds(next.of_a_worker(), at.producer),
                 Some(next) if fresh => at = next,
                 _ => return at.finds(Finding::SlowSource, at.producer),
             },
@@ -275,68 +323,72 @@ mod tests {
     use super::*;
     use crate::component::ComponentInfo;
     use Finding::*;
+    use Idle::{No, ShortOfBudget as Short, SmallWindow as Tight};
 
-    /// `(producer, consumer, starved %, blocked %, tight)`, and the verdict as `finding name share`.
-    type Case = (&'static str, &'static [(&'static str, &'static str, u32, u32, bool)], Finding, &'static str, u32);
+    /// `(producer, consumer, starved %, blocked %, why idle)`, and the verdict as `finding name share`.
+    type Case = (&'static str, &'static [(&'static str, &'static str, u32, u32, Idle)], Finding, &'static str, u32);
 
     const CASES: &[Case] = &[
-        ("slow sink", &[("a", "sink", 2, 94, false)], SlowConsumer, "sink", 94),
+        ("slow sink", &[("a", "sink", 2, 94, No)], SlowConsumer, "sink", 94),
         (
             "slow sink behind filters",
-            &[("a", "f", 1, 90, false), ("f", "g", 1, 92, false), ("g", "sink", 2, 95, false)],
+            &[("a", "f", 1, 90, No), ("f", "g", 1, 92, No), ("g", "sink", 2, 95, No)],
             SlowConsumer,
             "sink",
             95,
         ),
         (
             "slow sink, most blocked at the top",
-            &[("a", "f", 1, 95, false), ("f", "g", 1, 92, false), ("g", "sink", 2, 90, false)],
+            &[("a", "f", 1, 95, No), ("f", "g", 1, 92, No), ("g", "sink", 2, 90, No)],
             SlowConsumer,
             "sink",
             90,
         ),
-        ("slow source", &[("disk", "f", 97, 1, false), ("f", "sink", 98, 0, false)], SlowSource, "disk", 97),
-        ("filter that burns", &[("a", "f", 3, 90, false), ("f", "sink", 95, 0, false)], Busy, "f", 90),
-        (
-            "filter that burns, found from above",
-            &[("a", "f", 3, 95, false), ("f", "sink", 90, 0, false)],
-            Busy,
-            "f",
-            95,
-        ),
+        ("slow source", &[("disk", "f", 97, 1, No), ("f", "sink", 98, 0, No)], SlowSource, "disk", 97),
+        ("filter that burns", &[("a", "f", 3, 90, No), ("f", "sink", 95, 0, No)], Busy, "f", 90),
+        ("filter that burns, found from above", &[("a", "f", 3, 95, No), ("f", "sink", 90, 0, No)], Busy, "f", 95),
         (
             "actor that does not say what it waits for burns",
-            &[("a", "own", 0, 90, false), ("own", "sink", 0, 0, false)],
+            &[("a", "own", 0, 90, No), ("own", "sink", 0, 0, No)],
             Busy,
             "own",
             90,
         ),
-        ("source that burns", &[("gen", "sink", 5, 5, false)], NeverWaits, "gen", 90),
+        ("source that burns", &[("gen", "sink", 5, 5, No)], NeverWaits, "gen", 90),
         (
             "source that burns before a filter",
-            &[("gen", "f", 5, 5, false), ("f", "sink", 60, 0, false)],
+            &[("gen", "f", 5, 5, No), ("f", "sink", 60, 0, No)],
             NeverWaits,
             "gen",
             90,
         ),
-        ("small window", &[("a", "sink", 5, 80, true)], SmallWindow, "sink", 80),
+        ("small window", &[("a", "sink", 5, 80, Tight)], SmallWindow, "sink", 80),
+        ("budget exhausted", &[("a", "sink", 5, 80, Short)], Budget, "sink", 80),
+        ("budget exhausted before a filter", &[("a", "f", 0, 85, Short), ("f", "sink", 90, 0, No)], Budget, "f", 85),
+        (
+            "budget short, and a sink that is slow behind it",
+            &[("a", "f", 0, 85, Short), ("f", "sink", 0, 90, No)],
+            SlowConsumer,
+            "sink",
+            90,
+        ),
         (
             "tee with one slow side",
-            &[("a", "tee", 0, 90, false), ("tee", "fast", 85, 0, false), ("tee", "slow", 0, 95, false)],
+            &[("a", "tee", 0, 90, No), ("tee", "fast", 85, 0, No), ("tee", "slow", 0, 95, No)],
             SlowConsumer,
             "slow",
             95,
         ),
         (
             "merge with one slow side",
-            &[("x", "merge", 20, 70, false), ("y", "merge", 96, 0, false), ("merge", "sink", 97, 0, false)],
+            &[("x", "merge", 20, 70, No), ("y", "merge", 96, 0, No), ("merge", "sink", 97, 0, No)],
             SlowSource,
             "y",
             96,
         ),
-        ("two-way, one direction", &[("!a", "!b", 2, 93, false), ("!b", "!a", 90, 0, false)], SlowConsumer, "!b", 93),
-        ("two-way, both idle", &[("!a", "!b", 99, 0, false), ("!b", "!a", 98, 0, false)], SlowSource, "!a", 99),
-        ("a ring", &[("a", "b", 0, 90, false), ("b", "a", 0, 90, false)], Circle, "b", 90),
+        ("two-way, one direction", &[("!a", "!b", 2, 93, No), ("!b", "!a", 90, 0, No)], SlowConsumer, "!b", 93),
+        ("two-way, both idle", &[("!a", "!b", 99, 0, No), ("!b", "!a", 98, 0, No)], SlowSource, "!a", 99),
+        ("a ring", &[("a", "b", 0, 90, No), ("b", "a", 0, 90, No)], Circle, "b", 90),
     ];
 
     #[test]
@@ -351,14 +403,14 @@ mod tests {
                 }
             };
             let part = |percent: u32| f64::from(percent) / 100.0;
-            let spans = links.iter().map(|(producer, consumer, starved, blocked, tight)| Span {
+            let spans = links.iter().map(|(producer, consumer, starved, blocked, idle)| Span {
                 link: LinkId::next(),
                 producer: id(producer),
                 consumer: id(consumer),
                 over: Duration::from_secs(1),
                 starved: part(*starved),
                 blocked: part(*blocked),
-                tight: *tight,
+                idle: *idle,
             });
             let spans: Vec<Span> = spans.collect();
             let of = |id| names.iter().find(|(_, other)| *other == id).map_or("", |(name, _)| *name);
@@ -375,6 +427,7 @@ mod tests {
         for (finding, text) in [
             (SlowConsumer, "consumer `si nk` does not take data: 94 % blocked"),
             (SlowSource, "source `si nk` gives no data: 94 % starved"),
+            (Budget, "the memory budget is short for `si nk`: 94 % blocked, and it holds nothing"),
             (Busy, "`si nk` works all the time: 94 % blocked before it, and not behind it"),
         ] {
             verdict.finding = finding;

@@ -3,8 +3,10 @@
 //! Names come from peers at times. In JSON every control character is escaped, in DOT quotes, backslashes, ampersands and line
 //! breaks are, so that no name ends its own string. `docs/supervision.md` has the schema of the JSON.
 
+use super::BudgetView;
 use super::snapshot::{LinkView, Snapshot, one_line};
 use crate::component::link::Waiting;
+use crate::proto::budget::Standing;
 use crate::proto::link::{Count, Credit, Limit, LinkState};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -42,7 +44,8 @@ impl Snapshot {
         let components: Vec<String> = components.collect();
         let links: Vec<String> = self.links.iter().map(json_link).collect();
         let (components, links) = (components.join(","), links.join(","));
-        format!(r#"{{"components":[{components}],"links":[{links}],"watchers":{}}}"#, self.watchers)
+        let budget = self.budget.map_or(String::new(), json_budget);
+        format!(r#"{{"components":[{components}],"links":[{links}],"watchers":{}{budget}}}"#, self.watchers)
     }
 
     /// The graph for Graphviz, with what has passed and what may still be sent on each edge. Render it by `dot -Tsvg`.
@@ -75,6 +78,14 @@ impl Snapshot {
     }
 }
 
+/// With the comma before it: a snapshot without a budget says nothing of one.
+fn json_budget(budget: BudgetView) -> String {
+    let BudgetView { total, outstanding, peak, links, waiting } = budget;
+    format!(
+        r#","budget":{{"total":{total},"outstanding":{outstanding},"peak":{peak},"links":{links},"waiting":{waiting}}}"#
+    )
+}
+
 fn json_link(l: &LinkView) -> String {
     let component =
         |id: Option<crate::component::ComponentId>| id.map_or("null".to_owned(), |id| id.value().to_string());
@@ -83,6 +94,12 @@ fn json_link(l: &LinkView) -> String {
         Waiting::No => "null",
         Waiting::ForData => r#""data""#,
         Waiting::ForCredit => r#""credit""#,
+    };
+    let standing = match l.standing {
+        None => "",
+        Some(Standing::Served) => r#","budget":"served""#,
+        Some(Standing::Short) => r#","budget":"short""#,
+        Some(Standing::Waiting) => r#","budget":"waiting""#,
     };
     let bound = |q, messages: u64| format!(r#"{{"quantity":{},"messages":{messages}}}"#, quantity(q, "null"));
     [
@@ -101,7 +118,7 @@ fn json_link(l: &LinkView) -> String {
         format!(r#""waiting_for":{waiting}"#),
         format!(r#""starved_us":{}"#, micros(l.starved)),
         format!(r#""blocked_us":{}"#, micros(l.blocked)),
-        format!(r#""stale":{}}}"#, l.stale),
+        format!(r#""stale":{}{standing}}}"#, l.stale),
     ]
     .join(",")
 }

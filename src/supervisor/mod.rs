@@ -42,6 +42,7 @@
 mod abort;
 mod attach;
 mod blame;
+mod budget;
 mod detach;
 mod event;
 mod export;
@@ -55,6 +56,7 @@ mod watch;
 pub use abort::{GRACE, Target};
 pub use attach::AttachFailure;
 pub use blame::{Finding, Verdict};
+pub use budget::BudgetView;
 pub use detach::DetachFailure;
 pub use event::{Event, EventBatch};
 pub use guard::{Exceeded, GuardId, Guards, Overrun, Wait, WaitFor, WaitPath};
@@ -64,6 +66,7 @@ pub use splice::{SpliceFailure, Spliced};
 pub use watch::{Events, RING};
 
 use crate::component::ComponentId;
+use crate::component::budget::Budget;
 use crate::component::link::{Note, Observer};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, System, WeakAddr};
 use event::Emit;
@@ -85,12 +88,14 @@ pub struct Supervisor {
     addr: Addr<SupervisorActor>,
     /// One for all links: a component keeps each observer that it has met.
     notes: Arc<dyn Observer>,
+    budget: budget::Slot,
 }
 
 impl Supervisor {
     /// Starts a supervisor on the current arbiter.
     pub fn start() -> Self {
-        Self::of(SupervisorActor::default().start())
+        let budget = budget::Slot::default();
+        Self::of(SupervisorActor::new(budget.clone()).start(), budget)
     }
 
     /// The default supervisor of the current actix system; started on its first arbiter when first asked for.
@@ -107,14 +112,16 @@ impl Supervisor {
         defaults
             .entry(system.id())
             .or_insert_with(|| {
-                Self::of(SupervisorActor::start_in_arbiter(system.arbiter(), |_| SupervisorActor::default()))
+                let budget = budget::Slot::default();
+                let slot = budget.clone();
+                Self::of(SupervisorActor::start_in_arbiter(system.arbiter(), |_| SupervisorActor::new(slot)), budget)
             })
             .clone()
     }
 
-    fn of(addr: Addr<SupervisorActor>) -> Self {
-        let notes = Arc::new(Notes(addr.downgrade()));
-        Self { addr, notes }
+    fn of(addr: Addr<SupervisorActor>, budget: budget::Slot) -> Self {
+        let notes = Arc::new(Notes { supervisor: addr.downgrade(), budget: budget.clone() });
+        Self { addr, notes, budget }
     }
 
     /// What [`join`](crate::component::join()) takes so that this supervisor is told of the link, without being waited for.
@@ -153,6 +160,7 @@ pub struct SupervisorActor {
     /// The components that a splice works on.
     splicing: BTreeSet<ComponentId>,
     guarding: guard::Guarding,
+    budget: budget::Slot,
 }
 
 impl fmt::Debug for SupervisorActor {
@@ -166,19 +174,32 @@ impl Actor for SupervisorActor {
 }
 
 impl SupervisorActor {
+    fn new(budget: budget::Slot) -> Self {
+        Self { budget, ..Self::default() }
+    }
+
     fn observer(&mut self, ctx: &mut Context<Self>) -> Arc<dyn Observer> {
-        self.notes.get_or_insert_with(|| Arc::new(Notes(ctx.address().downgrade()))).clone()
+        let notes = || Notes { supervisor: ctx.address().downgrade(), budget: self.budget.clone() };
+        self.notes.get_or_insert_with(|| Arc::new(notes())).clone()
     }
 }
 
 /// Notes from ports, to a supervisor that they must not keep alive.
-struct Notes(WeakAddr<SupervisorActor>);
+struct Notes {
+    supervisor: WeakAddr<SupervisorActor>,
+    /// What the links that are told to it fall under.
+    budget: budget::Slot,
+}
 
 impl Observer for Notes {
     fn note(&self, note: Note) {
-        if let Some(addr) = self.0.upgrade() {
+        if let Some(addr) = self.supervisor.upgrade() {
             addr.do_send(Noted(note));
         }
+    }
+
+    fn budget(&self) -> Option<Budget> {
+        self.budget.get()
     }
 }
 

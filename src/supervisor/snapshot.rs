@@ -2,9 +2,10 @@
 //!
 //! Counters lie in the links' cells and are written by the ports as they go; across arbiters they are not one instant.
 
-use super::{Supervisor, SupervisorActor};
+use super::{BudgetView, Supervisor, SupervisorActor};
 use crate::component::ComponentId;
 use crate::component::link::{Times, Waiting};
+use crate::proto::budget::Standing;
 use crate::proto::link::{Limit, LinkId, LinkState};
 use actix::{Context, Handler, Message};
 use std::fmt::{self, Write as _};
@@ -22,6 +23,8 @@ pub struct Snapshot {
     pub links: Vec<LinkView>,
     /// How many watchers there are. One that is gone counts until the next event.
     pub watchers: usize,
+    /// The supervisor's memory budget, if it has one.
+    pub budget: Option<BudgetView>,
 }
 
 /// A component in a snapshot.
@@ -75,6 +78,8 @@ pub struct LinkView {
     pub blocked: Duration,
     /// Messages of earlier attachments that were dropped.
     pub stale: u64,
+    /// How the supervisor's memory budget served the consumer last; `None` if the link does not fall under it.
+    pub standing: Option<Standing>,
 }
 
 impl Supervisor {
@@ -95,6 +100,7 @@ impl Handler<Take> for SupervisorActor {
 
     fn handle(&mut self, Take(reply): Take, _: &mut Context<Self>) {
         let rooted = self.graph.rooted();
+        let budget = self.budget.get();
         let components = self.graph.nodes().map(|node| ComponentView {
             id: node.info.id(),
             name: node.info.name().clone(),
@@ -122,12 +128,14 @@ impl Handler<Take> for SupervisorActor {
                 starved: times.map_or(Duration::ZERO, Times::starved),
                 blocked: times.map_or(Duration::ZERO, Times::blocked),
                 stale: cell.stale(),
+                standing: budget.as_ref().and_then(|budget| budget.standing(cell.id())),
             }
         });
         let _ = reply.send(Snapshot {
             components: components.collect(),
             links: links.collect(),
             watchers: self.watchers.len(),
+            budget: budget.as_ref().map(BudgetView::of),
         });
     }
 }
@@ -175,9 +183,14 @@ impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for l in &self.links {
             let state = if l.inlet.is_terminal() { l.inlet } else { l.outlet };
+            let standing = match l.standing {
+                Some(Standing::Short) => "  short of budget",
+                Some(Standing::Waiting) => "  waits for budget",
+                Some(Standing::Served) | None => "",
+            };
             writeln!(
                 f,
-                "{} {} -> {}  {state:?}  produced {} accepted {} limit {} queued {} held {}  starved {:.1?} blocked {:.1?}",
+                "{} {} -> {}  {state:?}  produced {} accepted {} limit {} queued {} held {}  starved {:.1?} blocked {:.1?}{standing}",
                 l.id,
                 one_line(self.name(l.producer)),
                 one_line(self.name(l.consumer)),
@@ -197,6 +210,9 @@ impl fmt::Display for Snapshot {
             if !c.rooted {
                 writeln!(f, "{} has no root", one_line(&c.name))?;
             }
+        }
+        if let Some(BudgetView { total, outstanding, peak, links, waiting }) = self.budget {
+            writeln!(f, "budget {outstanding} of {total} outstanding, at most {peak}; {links} links, {waiting} wait")?;
         }
         Ok(())
     }
@@ -239,6 +255,7 @@ pub(super) mod tests {
             starved: Duration::from_micros(1500),
             blocked: Duration::from_millis(2500),
             stale: 0,
+            standing: None,
         }
     }
 
@@ -260,7 +277,24 @@ pub(super) mod tests {
         };
         let half = LinkView { inlet: LinkState::New, ..link(id(0), None) };
         let links = vec![first, ended, half];
-        Snapshot { components, links, watchers: 1 }
+        Snapshot { components, links, watchers: 1, budget: None }
+    }
+
+    #[test]
+    fn a_budget_is_told_in_text_and_json_where_there_is_one() {
+        let mut snapshot = made_up();
+        let without = snapshot.to_string();
+        assert!(!without.contains("budget") && !snapshot.json().contains("budget"));
+        snapshot.links[0].standing = Some(Standing::Waiting);
+        snapshot.links[1].standing = Some(Standing::Served);
+        snapshot.budget = Some(BudgetView { total: 100, outstanding: 90, peak: 95, links: 2, waiting: 1 });
+        let text = snapshot.to_string();
+        assert!(text.lines().next().is_some_and(|line| line.ends_with("  waits for budget")), "{text}");
+        assert!(text.ends_with("\nbudget 90 of 100 outstanding, at most 95; 2 links, 1 wait\n"), "{text}");
+        let json = snapshot.json();
+        let budget = r#","budget":{"total":100,"outstanding":90,"peak":95,"links":2,"waiting":1}}"#;
+        assert!(json.ends_with(budget), "{json}");
+        assert!(json.contains(r#""budget":"waiting"}"#) && json.contains(r#""budget":"served"}"#), "{json}");
     }
 
     #[test]

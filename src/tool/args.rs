@@ -62,6 +62,9 @@ pub struct RelayArgs {
     /// Threads that the connections of a listening left side are spread over
     #[arg(long, value_name = "N", default_value = "1")]
     pub threads: NonZeroUsize,
+    /// Bytes that may be under way in all connections together
+    #[arg(long, value_name = "SIZE", value_parser = window)]
+    pub budget: Option<u64>,
     /// What relay and copy have in common.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -350,10 +353,9 @@ mod tests {
 
     #[test]
     fn flags_are_read() {
-        let line =
-            "vio relay tcp-listen::8080 unix:s --threads 2 --json --hash --window 1MiB --idle 30s -vv --progress";
+        let line = "vio relay tcp-listen::8080 unix:s --threads 2 --json --hash --window 1MiB --idle 30s -vv --progress --budget 64MiB";
         let Command::Relay(relay) = read(line).expect(line).command else { panic!("not relay") };
-        assert_eq!(relay.threads.get(), 2);
+        assert_eq!((relay.threads.get(), relay.budget), (2, Some(64 << 20)));
         let drain = Duration::from_secs(10);
         let common = CommonArgs {
             json: true,
@@ -431,6 +433,8 @@ mod tests {
         for (line, part) in [
             ("vio relay tpc:a:1 -", "invalid value 'tpc:a:1' for '<LEFT>': unknown kind of address"),
             ("vio copy - - --window 0", "invalid value '0' for '--window <SIZE>': nothing could move"),
+            ("vio relay - tcp:a:1 --budget 0", "invalid value '0' for '--budget <SIZE>': nothing could move"),
+            ("vio copy - - --budget 1MiB", "unexpected argument '--budget' found"),
             ("vio copy - - --idle 0s", "invalid value '0s' for '--idle <DURATION>': it would end at once"),
             ("vio copy - - --drain 10", "invalid value '10' for '--drain <DURATION>': \"10\" has the unit \"\""),
             ("vio copy - - -q --progress", "cannot be used with '--progress'"),

@@ -3,6 +3,7 @@
 use super::{AnyPort, Owner};
 use crate::component::ComponentInfo;
 use crate::component::address::WeakUpTx;
+use crate::component::budget::Seat;
 use crate::component::control::{ASK_TIMEOUT, Asking, ConsumerAttached, Control, Envelope};
 use crate::component::link::{Link, Note};
 use crate::component::message::{AttachInlet, CloseAt, InletEvent, InletHandle, InletMsg, OutletMsg, handle_of, reply};
@@ -49,6 +50,10 @@ pub struct Inlet<T: Payload> {
     gated: bool,
     /// The component has no such direction; every attachment is refused.
     absent: bool,
+    /// Its place in the memory budget, if the link falls under one.
+    seat: Option<Box<Seat>>,
+    /// Bytes for each unit, for the budget.
+    unit: u64,
 }
 
 impl<T: Payload> Default for Inlet<T> {
@@ -94,6 +99,8 @@ impl<T: Payload> Inlet<T> {
             early: None,
             gated: false,
             absent: false,
+            seat: None,
+            unit: 1,
         }
     }
 
@@ -143,6 +150,12 @@ impl<T: Payload> Inlet<T> {
     /// Declares in which forms the owner takes bytes. Counts from the next attachment on.
     pub fn set_forms(&mut self, forms: Forms) {
         self.core.set_forms(forms);
+    }
+
+    /// What one unit takes, in bytes, for a memory [budget](crate::component::budget::Budget): 1 unless it is said, right for
+    /// `Bytes`. At least 1. Counts from the next attachment on.
+    pub fn set_unit(&mut self, bytes: u64) {
+        self.unit = bytes.max(1);
     }
 
     /// Breaks the link off: the component and all that depends on it are aborted with this reason.
@@ -269,6 +282,9 @@ impl<T: Payload> Inlet<T> {
         let owner = self.owner.as_ref()?;
         let link = &attach.link;
         owner.joins(link);
+        let held = self.core.held().quantity;
+        self.seat = Seat::take_over(self.seat.take(), link, self.unit, held, || owner.home.boxed_manage());
+        self.core.set_allotment(self.seat.is_some().then_some(0));
         link.note(|| {
             let component = handle_of(&owner.info, owner.home.boxed_manage());
             Note::Attached { link: link.clone(), component, inlet: handle() }
@@ -368,6 +384,18 @@ impl<T: Payload> AnyPort for Inlet<T> {
         if self.gated {
             return;
         }
+        if let Some(seat) = &mut self.seat
+            && self.core.phase() == InletPhase::Open
+        {
+            let woken = seat.is_woken();
+            if woken {
+                self.core.freshen();
+            }
+            if woken || self.core.is_grant_due() {
+                let allotment = seat.take(self.core.outstanding(), self.core.held().quantity, self.core.wish());
+                self.core.set_allotment(Some(allotment));
+            }
+        }
         let greeted = self.core.limit();
         let mut first = false;
         while let Some(InletEffect::Send(up)) = self.core.poll_grant() {
@@ -383,10 +411,19 @@ impl<T: Payload> AnyPort for Inlet<T> {
     }
 
     fn is_grant_due(&self) -> bool {
-        !self.gated && self.core.is_grant_due()
+        !self.gated && (self.core.is_grant_due() || self.seat.as_ref().is_some_and(|seat| seat.is_woken()))
     }
 
     fn after_handler(&mut self) {
+        if let Some(seat) = &mut self.seat {
+            match self.core.phase() {
+                // it says so when it next asks; what an aborted one had lies in a mailbox that goes with its component
+                InletPhase::Open | InletPhase::Aborted => {}
+                InletPhase::Idle if self.core.held().is_zero() => self.seat = None,
+                InletPhase::Idle | InletPhase::Draining => seat.close(self.core.held().quantity),
+                InletPhase::Ended => self.seat = None,
+            }
+        }
         let wanted = self.core.has_work();
         if wanted != self.hold.is_some() {
             self.hold = match wanted {

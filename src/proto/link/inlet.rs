@@ -4,6 +4,9 @@
 //! `held + credit` at its window: the component [`release`](Inlet::release)s what it has finished with, and the port
 //! grants when half of the window is used, and whenever nothing is held any more (rule C1). A component that wants to
 //! decide by itself makes the port [`manual`](Inlet::manual) and calls [`grant`](Inlet::grant).
+//!
+//! Under a memory budget (`proto::budget`) either grants no more than its [allotment](Inlet::set_allotment), which the actor
+//! layer asks the budget for whenever a grant is due.
 
 use super::cause::{Cause, Origin, Reason};
 use super::cell::{Forms, LinkCell, LinkState};
@@ -67,6 +70,17 @@ enum Policy {
     Manual(Limit),
 }
 
+/// What a memory budget leaves to a port.
+#[derive(Clone, Copy, Debug)]
+struct Ration {
+    /// What may be outstanding.
+    allotment: u64,
+    /// Something has changed since the last grant, so that asking the budget again may be of use.
+    fresh: bool,
+    /// The largest item so far: quantity beyond what the message limit can carry is not asked for.
+    largest: u64,
+}
+
 /// The consuming port of a component.
 ///
 /// # Invariants
@@ -91,6 +105,8 @@ pub struct Inlet<T> {
     wake: bool,
     over: Option<Terminal>,
     stale: u64,
+    /// Under a memory budget only.
+    ration: Option<Ration>,
     payload: PhantomData<fn(T)>,
 }
 
@@ -126,6 +142,7 @@ impl<T: Payload> Inlet<T> {
             wake: false,
             over: None,
             stale: 0,
+            ration: None,
             payload: PhantomData,
         }
     }
@@ -170,6 +187,27 @@ impl<T: Payload> Inlet<T> {
     /// True if the owner has something left to do for this port: it holds items, or has not finished with the end.
     pub fn has_work(&self) -> bool {
         self.phase == InletPhase::Draining || (self.phase != InletPhase::Aborted && !self.held.is_zero())
+    }
+
+    /// What was granted and not finished with: credit that is unused, items on their way, and what is held.
+    pub fn outstanding(&self) -> u64 {
+        let unused = match self.phase {
+            InletPhase::Open => self.limit.credit(self.accepted).quantity,
+            _ => 0,
+        };
+        unused.saturating_add(self.held.quantity)
+    }
+
+    /// What would be outstanding without a memory budget.
+    pub fn wish(&self) -> u64 {
+        match (self.phase, self.policy) {
+            (InletPhase::Open, Policy::Window(window)) => match self.ration.map_or(0, |ration| ration.largest) {
+                0 => window.quantity,
+                largest => window.quantity.min(window.messages.saturating_mul(largest)),
+            },
+            (InletPhase::Open, Policy::Manual(allowed)) => allowed.credit(self.accepted).quantity,
+            _ => 0,
+        }
     }
 
     fn is_current(&self, link: LinkId) -> bool {
@@ -244,6 +282,23 @@ impl<T: Payload> Inlet<T> {
     /// manual port into one that grants by itself. Bound by the drain rule.
     pub fn set_window(&mut self, window: Window) {
         self.policy = Policy::Window(window);
+        self.freshen();
+    }
+
+    /// What may be outstanding from now on, by a memory budget; `None` without one. Less than is outstanding takes nothing
+    /// back (rule P3). Bound by the drain rule.
+    pub fn set_allotment(&mut self, allotment: Option<u64>) {
+        self.ration = allotment.map(|allotment| match self.ration {
+            Some(ration) => Ration { allotment, ..ration },
+            None => Ration { allotment, fresh: true, largest: 0 },
+        });
+    }
+
+    /// The memory budget may have more for the port than it had when it was last asked.
+    pub fn freshen(&mut self) {
+        if let Some(ration) = &mut self.ration {
+            ration.fresh = true;
+        }
     }
 
     /// The component has finished with `quantity` units in `messages` items. Bound by the drain rule.
@@ -254,6 +309,7 @@ impl<T: Payload> Inlet<T> {
             return;
         }
         let excess = self.held.sub(quantity, messages);
+        self.freshen();
         if let Some(cell) = &self.cell {
             cell.add_finished(quantity - excess.quantity);
         }
@@ -295,6 +351,7 @@ impl<T: Payload> Inlet<T> {
     pub fn grant(&mut self, credit: Credit) {
         if let Policy::Manual(allowed) = &mut self.policy {
             allowed.raise(Limit::beyond(self.accepted, credit));
+            self.freshen();
         }
     }
 
@@ -350,6 +407,10 @@ impl<T: Payload> Inlet<T> {
             return false;
         }
         self.accepted = reached;
+        if let Some(ration) = &mut self.ration {
+            ration.fresh = true;
+            ration.largest = ration.largest.max(item.quantity());
+        }
         if matches!(self.policy, Policy::Window(_)) {
             self.held.add(quantity);
         }
@@ -421,17 +482,22 @@ impl<T: Payload> Inlet<T> {
         if self.phase != InletPhase::Open {
             return false;
         }
-        let target = self.target();
-        let higher = target.quantity > self.limit.quantity || target.messages > self.limit.messages;
         if !self.greeted {
             return true;
         }
+        if self.ration.is_some_and(|ration| !ration.fresh) {
+            return false;
+        }
+        // what is wished, not what is allotted: whoever sends the grant asks the budget for it
+        let target = self.target(u64::MAX);
+        let higher = target.quantity > self.limit.quantity || target.messages > self.limit.messages;
         match self.policy {
             Policy::Manual(_) => higher,
             Policy::Window(window) => {
                 let left = self.limit.credit(self.accepted);
+                let quantity = self.ration.map_or(window.quantity, |ration| ration.allotment.min(window.quantity));
                 // C1: half of either is used, or the consumer has become empty
-                let half = left.quantity <= window.quantity / 2 || left.messages <= window.messages / 2;
+                let half = left.quantity <= quantity / 2 || left.messages <= window.messages / 2;
                 higher && (half || self.held.is_zero())
             }
         }
@@ -461,22 +527,35 @@ impl<T: Payload> Inlet<T> {
         if !self.is_grant_due() {
             return None;
         }
-        self.greeted = true;
-        let target = self.target();
-        self.limit.raise(target);
+        let first = !std::mem::replace(&mut self.greeted, true);
+        let target = match &mut self.ration {
+            None => self.target(u64::MAX),
+            Some(ration) => {
+                ration.fresh = false;
+                let allotment = ration.allotment;
+                self.target(allotment)
+            }
+        };
+        // by a budget that has nothing to give it may be as it was, and then there is nothing to say
+        if !self.limit.raise(target) && !first {
+            return None;
+        }
         let cell = self.cell.as_ref()?;
         cell.store_limit(self.limit);
         Some(InletEffect::Send(Up::CanProduce { link: cell.id(), limit: self.limit }))
     }
 
-    /// The limit that should stand now.
-    fn target(&self) -> Limit {
+    /// The limit that should stand now, with at most `allotment` outstanding.
+    fn target(&self, allotment: u64) -> Limit {
         match self.policy {
-            Policy::Manual(allowed) => allowed,
+            Policy::Manual(allowed) => Limit {
+                quantity: allowed.quantity.min(self.accepted.quantity.saturating_add(allotment)),
+                messages: allowed.messages,
+            },
             Policy::Window(window) => Limit::beyond(
                 self.accepted,
                 Credit {
-                    quantity: window.quantity.saturating_sub(self.held.quantity),
+                    quantity: window.quantity.min(allotment).saturating_sub(self.held.quantity),
                     messages: window.messages.saturating_sub(self.held.messages),
                 },
             ),
@@ -626,6 +705,58 @@ mod tests {
 
     fn nothing() -> String {
         String::new()
+    }
+
+    /// Asks a budget that gives so much, as the actor layer does, and says what followed.
+    fn allot(inlet: &mut Inlet<Bytes>, allotment: u64) -> String {
+        inlet.set_allotment(Some(allotment));
+        drain(inlet)
+    }
+
+    #[test]
+    fn open_under_a_budget_grants_its_allotment_and_the_rest_when_there_is_more() {
+        let mut inlet = Inlet::new(WINDOW);
+        inlet.set_allotment(Some(0));
+        let (mut inlet, link, effects) = open(inlet);
+        assert_eq!(effects, "0/4", "a first grant of nothing is a grant (P2)");
+        assert_eq!((inlet.outstanding(), inlet.wish()), (0, 8));
+        assert_eq!(allot(&mut inlet, 2), nothing(), "it has not been told that there is more");
+        inlet.freshen();
+        assert_eq!(allot(&mut inlet, 2), "2/4");
+        assert_eq!(consume(&mut inlet, link, "ab"), (true, nothing()), "nothing is allotted beyond what it holds");
+        assert!(!inlet.is_grant_due(), "and it asks once");
+        inlet.release(1, 0);
+        assert!(inlet.is_grant_due(), "half of what it was allotted is used");
+        assert_eq!((inlet.outstanding(), inlet.wish()), (1, 8));
+        assert_eq!(allot(&mut inlet, 6), "7/4");
+        assert_eq!(inlet.outstanding(), 6);
+        inlet.check();
+    }
+
+    #[test]
+    fn open_under_a_budget_does_not_wish_for_more_than_its_messages_can_carry() {
+        let mut inlet = Inlet::new(Window { quantity: 1000, messages: 4 });
+        inlet.set_allotment(Some(10));
+        let (mut inlet, link, effects) = open(inlet);
+        assert_eq!((effects.as_str(), inlet.wish()), ("10/4", 1000));
+        assert_eq!(consume(&mut inlet, link, "abc"), (true, nothing()));
+        assert_eq!(inlet.wish(), 12);
+    }
+
+    #[test]
+    fn manual_under_a_budget_is_granted_the_rest_as_its_producer_uses_what_it_has() {
+        let mut inlet = Inlet::manual();
+        inlet.set_allotment(Some(0));
+        let (mut inlet, link, effects) = open(inlet);
+        assert_eq!(effects, "0/0");
+        inlet.grant(Credit { quantity: Limit::UNLIMITED, messages: 9 });
+        assert_eq!(inlet.wish(), u64::MAX);
+        assert_eq!(allot(&mut inlet, 3), "3/9", "unlimited lifts no budget (P3)");
+        assert!(!inlet.is_grant_due());
+        assert!(matches!(inlet.handle_consume(link, Bytes::from_static(b"ab")), Received::Item(_)));
+        assert!(inlet.is_grant_due());
+        assert_eq!(inlet.outstanding(), 1);
+        assert_eq!(allot(&mut inlet, 3), "5/9");
     }
 
     #[test]

@@ -21,7 +21,8 @@ use super::manual;
 use super::plan::{End, OpenError, Role};
 use super::progress::Console;
 use super::report::Report;
-use crate::supervisor::GRACE;
+use crate::component::budget::Budget;
+use crate::supervisor::{GRACE, Supervisor};
 use actix::System;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -46,6 +47,8 @@ struct Job {
     /// Both ways.
     both: bool,
     threads: usize,
+    /// Of all its chains together.
+    budget: Option<u64>,
     common: CommonArgs,
     report_to: ReportTo,
 }
@@ -77,14 +80,23 @@ impl Job {
         let report_to = args.report_to();
         let CopyArgs { from, to, common } = args;
         let ends = [End::new(Role::From, from, common.window), End::new(Role::To, to, common.window)];
-        Self { ends, both: false, threads: 1, common, report_to }
+        Self { ends, both: false, threads: 1, budget: None, common, report_to }
     }
 
     fn relay(args: RelayArgs) -> Self {
         let report_to = args.report_to();
-        let RelayArgs { left, right, threads, common } = args;
+        let RelayArgs { left, right, threads, budget, common } = args;
         let ends = [End::new(Role::Left, left, common.window), End::new(Role::Right, right, common.window)];
-        Self { ends, both: true, threads: threads.get(), common, report_to }
+        Self { ends, both: true, threads: threads.get(), budget, common, report_to }
+    }
+
+    /// The supervisor of all its chains.
+    fn supervisor(&self) -> Supervisor {
+        let supervisor = Supervisor::current();
+        if let Some(bytes) = self.budget {
+            supervisor.set_budget(Budget::new(bytes));
+        }
+        supervisor
     }
 
     fn is_server(&self) -> bool {

@@ -13,7 +13,7 @@ use super::verdict::{Intervention, judge};
 use super::{Job, LATE, Ran};
 use crate::agent::listener::{Accepted, Bound};
 use crate::agent::stream::Stream;
-use crate::supervisor::{Supervisor, Target};
+use crate::supervisor::Target;
 use crate::tool::exit::Exit;
 use crate::tool::inherited::Inherited;
 use crate::tool::plan::{End, OpenError};
@@ -112,7 +112,7 @@ async fn accept_one(bound: Bound) -> Accepted {
 }
 
 async fn run(job: &Job, streams: [Stream; 2], mut interrupts: Interrupts, console: Arc<Console>) -> Ran {
-    let supervisor = Supervisor::current();
+    let supervisor = job.supervisor();
     let ends = job.ends.each_ref();
     let chain = Loose::start(ends, streams, job.both, job.common.hash, &job.common.via);
     let (links, running, attached) = chain.attach(&supervisor).await;

@@ -143,7 +143,7 @@ impl Shop {
             right,
             inherited,
             console,
-            supervisor: Supervisor::current(),
+            supervisor: job.supervisor(),
             hash: job.common.hash,
             via: job.common.via.clone(),
             idle: job.common.idle,
