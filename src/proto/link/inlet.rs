@@ -409,7 +409,7 @@ impl<T: Payload> Inlet<T> {
         self.accepted = reached;
         if let Some(ration) = &mut self.ration {
             ration.fresh = true;
-            ration.largest = ration.largest.max(item.quantity());
+            ration.largest = ration.largest.max(quantity);
         }
         if matches!(self.policy, Policy::Window(_)) {
             self.held.add(quantity);
