@@ -14,3 +14,4 @@
 pub mod link;
 #[cfg(any(test, feature = "testkit"))]
 pub mod sim;
+pub mod splice;
