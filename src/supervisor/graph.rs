@@ -210,6 +210,28 @@ impl Graph {
         Some((one(|edge| edge.consumer)?, one(|edge| edge.producer)?))
     }
 
+    /// The live links through a two-way component between two others, the way from `near` first: into it and out of it, for each
+    /// way. Without `near`, the neighbour that was made first.
+    pub(super) fn between_both(
+        &self,
+        component: ComponentId,
+        near: Option<ComponentId>,
+    ) -> Option<[(&Edge, &Edge); 2]> {
+        let live = |edge: &&Edge| edge.is_live();
+        let into: Vec<&Edge> = self.edges.values().filter(live).filter(|e| e.consumer == Some(component)).collect();
+        let out: Vec<&Edge> = self.edges.values().filter(live).filter(|e| e.producer == Some(component)).collect();
+        let ([a, b], 2) = (<[&Edge; 2]>::try_from(into).ok()?, out.len()) else { return None };
+        let (a, b) = match near {
+            Some(near) if b.producer == Some(near) => (b, a),
+            Some(near) if a.producer != Some(near) => return None,
+            None if b.producer < a.producer => (b, a),
+            _ => (a, b),
+        };
+        let to = |end: &Edge| out.iter().find(|edge| edge.consumer == end.producer).copied();
+        let apart = a.producer != b.producer;
+        apart.then_some([(a, to(b)?), (b, to(a)?)])
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
