@@ -19,6 +19,7 @@
 
 pub mod address;
 pub mod block;
+mod busy;
 pub mod census;
 pub mod channel;
 pub mod control;

@@ -13,6 +13,7 @@ use crate::proto::link::{Cause, LinkCell, LinkId, Side, Terminal};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
 pub(super) struct Graph {
@@ -26,6 +27,8 @@ struct Node {
     handle: ComponentHandle,
     /// It was aborted: it stays until it is gone, whether it has a link or not.
     condemned: bool,
+    /// What it had worked when it was last looked at.
+    look: (Instant, Duration),
 }
 
 /// One link, and what is known of its two ends.
@@ -105,7 +108,8 @@ impl Graph {
         let mut changes = Vec::new();
         if let Entry::Vacant(place) = self.nodes.entry(component.info.id()) {
             changes.push(Change::Joined(*place.key()));
-            place.insert(Node { handle: component, condemned: false });
+            let look = (Instant::now(), component.info.worked());
+            place.insert(Node { handle: component, condemned: false, look });
         }
         if let Some(Edge { producer: Some(producer), consumer: Some(consumer), .. }) = self.edges.get(&id) {
             let (producer, consumer) = (self.name(*producer), self.name(*consumer));
@@ -183,6 +187,18 @@ impl Graph {
 
     pub(super) fn node(&self, component: ComponentId) -> Option<&ComponentHandle> {
         self.nodes.get(&component).map(|node| &node.handle)
+    }
+
+    /// The part of the time since the last look that its handlers took. Looks, and remembers it.
+    pub(super) fn look_at_work(&mut self, component: ComponentId) -> f64 {
+        let Some(node) = self.nodes.get_mut(&component) else { return 0.0 };
+        let now = (Instant::now(), node.handle.info.worked());
+        let was = std::mem::replace(&mut node.look, now);
+        let over = now.0.saturating_duration_since(was.0).as_secs_f64();
+        match over > 0.0 {
+            true => (now.1.saturating_sub(was.1).as_secs_f64() / over).min(1.0),
+            false => 0.0,
+        }
     }
 
     pub(super) fn nodes(&self) -> impl Iterator<Item = &ComponentHandle> {
