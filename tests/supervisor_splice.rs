@@ -9,6 +9,7 @@ mod tape;
 
 use bytes::{Bytes, BytesMut};
 use std::any::Any;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -58,7 +59,7 @@ impl Source for Numbered {
         }
         let n = self.random.u64(1..=9000).min(credit.quantity);
         let rate = self.control.rate.load(Relaxed);
-        if rate > 0 {
+        if let Some(rate) = NonZeroU64::new(rate) {
             let now = Instant::now();
             // what was not given while the chain was parted is made up for, a little
             self.due = self.due.max(now - Duration::from_millis(20));
