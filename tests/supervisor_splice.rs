@@ -385,3 +385,137 @@ fn a_consumer_that_fails_meanwhile_takes_the_parted_producer_along() {
         assert!(outcome.to_string().contains("as the test asked"), "{outcome}");
     });
 }
+
+/// Takes what comes, and is done with none of it before it is let go on.
+struct Late {
+    tape: Tape,
+    held: Count,
+    go: Arc<AtomicBool>,
+}
+
+impl Sink for Late {
+    type In = Bytes;
+    fn consume(&mut self, item: Bytes) -> PartResult {
+        self.held.add(item.len() as u64);
+        self.tape.take(&item).map_err(|wrong| Reason::Requested(wrong.into()))
+    }
+    fn held(&self) -> Count {
+        self.held
+    }
+    fn poll_progress(&mut self, cx: &mut TaskContext<'_>) -> Poll<PartResult> {
+        if self.go.load(Relaxed) {
+            self.held = Count::ZERO;
+            return Poll::Ready(Ok(()));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_component_that_does_not_drain_in_time_stays() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let (source, control) = Numbered::new(1);
+        let (out, source) = source.start();
+        let (finlet, foutlet) = framed("between", 10);
+        let go = Arc::new(AtomicBool::new(false));
+        let (inp, sink) = Late { tape: Tape::default(), held: Count::ZERO, go: go.clone() }.start();
+        supervisor.attach(&out, &finlet).await.expect("attached");
+        let last = supervisor.attach(&foutlet, &inp).await.expect("attached");
+        drop((out, finlet, foutlet, inp));
+        let id = supervisor.snapshot().await.component("between").expect("there");
+        within(async {
+            loop {
+                let snapshot = supervisor.snapshot().await;
+                let link = snapshot.links.iter().find(|link| link.id == last).expect("the last link");
+                if link.waiting == versile_io::component::link::Waiting::ForCredit {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let failure = supervisor.remove(id, Duration::from_millis(20)).await.expect_err("nobody takes what it gives");
+        assert!(matches!(failure, SpliceFailure::TimedOut { .. }), "{failure}");
+        assert_eq!(failure.to_string(), "between did not drain within 20ms");
+        go.store(true, Relaxed);
+        // now it can
+        supervisor.remove(id, DRAIN).await.expect("removed");
+        control.stop.store(true, Relaxed);
+        let (sink, outcome) = within(sink).await;
+        assert!(outcome.is_clean(), "{outcome}");
+        assert_eq!(sink.expect("the part").tape.sum(), within(source).await.0.expect("the part").tape.sum());
+    });
+}
+
+/// Gives nothing.
+struct Silent;
+
+impl Source for Silent {
+    type Out = Bytes;
+    fn poll_pull(&mut self, _: Credit, _: &mut TaskContext<'_>) -> Poll<PartResult<Pull<Bytes>>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_state_that_was_handed_over_is_given_back_when_the_new_component_is_refused() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let (source, control) = Numbered::new(1);
+        let (out, source) = source.start();
+        let (finlet, foutlet) = framed("old", 1_000_003);
+        let (inp, sink) = Checked::default().start();
+        supervisor.attach(&out, &finlet).await.expect("attached");
+        supervisor.attach(&foutlet, &inp).await.expect("attached");
+        drop((out, finlet, foutlet, inp));
+        let old = supervisor.snapshot().await.component("old").expect("there");
+        // its inlet is taken: found out when all else is done
+        let (inlet, outlet) = framed("taken", 1_000_003);
+        let (other, _other) = Silent.start();
+        let taken = supervisor.attach(&other, &inlet).await.expect("attached");
+        for _ in 0..20 {
+            let failure = supervisor.replace(old, &inlet, &outlet, DRAIN).await.expect_err("taken");
+            assert!(matches!(failure, SpliceFailure::Refused(_)), "{failure}");
+        }
+        control.stop.store(true, Relaxed);
+        let (sink, outcome) = within(sink).await;
+        assert!(outcome.is_clean(), "{outcome}");
+        assert_eq!(sink.expect("the part").tape.sum(), within(source).await.0.expect("the part").tape.sum());
+        supervisor.abort(versile_io::supervisor::Target::ChainOf(taken), "done").await;
+    });
+}
+
+#[test]
+fn a_new_component_that_is_gone_leaves_the_chain_as_it_was() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let (source, control) = Numbered::new(1);
+        let (out, source) = source.start();
+        let (finlet, foutlet) = framed("old", 1_000_003);
+        let (inp, sink) = Checked::default().start();
+        supervisor.attach(&out, &finlet).await.expect("attached");
+        supervisor.attach(&foutlet, &inp).await.expect("attached");
+        drop((out, finlet, foutlet, inp));
+        let old = supervisor.snapshot().await.component("old").expect("there");
+        let (inlet, outlet) = framed("dead", 1_000_003);
+        // it is aborted with a chain of its own
+        let (other, _other) = Checked::default().start();
+        let own = supervisor.attach(&outlet, &other).await.expect("attached");
+        drop(other);
+        supervisor.abort(versile_io::supervisor::Target::ChainOf(own), "die").await;
+        within(async {
+            while supervisor.snapshot().await.component("dead").is_some() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let failure = supervisor.replace(old, &inlet, &outlet, DRAIN).await.expect_err("gone");
+        assert!(matches!(failure, SpliceFailure::NewGone), "{failure}");
+        control.stop.store(true, Relaxed);
+        let (sink, outcome) = within(sink).await;
+        assert!(outcome.is_clean(), "{outcome}");
+        assert_eq!(sink.expect("the part").tape.sum(), within(source).await.0.expect("the part").tape.sum());
+    });
+}
