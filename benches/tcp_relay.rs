@@ -1,5 +1,7 @@
 //! Question: what does relaying TCP through a chain of actors cost beside `tokio::io::copy_bidirectional`, in one process run?
 //!
+//! And what does a supervisor that is asked ten times a second which component limits the chain cost? (At most 2 % is wanted.)
+//!
 //! Each contender relays on one thread of its own; one load thread writes and one server thread reads. Rounds are
 //! interleaved, medians reported: throughput, CPU seconds per GB of the relay's thread, CPU per 64-byte echo, and connections a second. For figures that can be compared, run in a network namespace with cubic:
 //!
@@ -20,6 +22,7 @@ use versile_io::agent::listener::{self, ListenOptions};
 use versile_io::agent::tcp::{self, TcpOptions};
 use versile_io::component::join_pair;
 use versile_io::component::stock::Duplex;
+use versile_io::supervisor::{Supervisor, Target};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -41,10 +44,29 @@ fn cpu(tid: u64) -> Duration {
     Duration::from_nanos(stat.split(' ').next().and_then(|n| n.parse().ok()).expect("a number"))
 }
 
-fn chain(to: SocketAddr) -> Relay {
+/// Whether the links of a chain are known to a supervisor, which is asked for the component that limits them ten times a second.
+/// Links measure their times and components their work in either case.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    Nobody,
+    Blame,
+}
+
+fn chain(to: SocketAddr, watch: Watch, name: &'static str) -> Relay {
     let (tx, rx) = mpsc::channel();
     thread::spawn(move || {
         System::new().block_on(async move {
+            let observer = (watch == Watch::Blame).then(|| {
+                let supervisor = Supervisor::current();
+                let observer = supervisor.observer();
+                actix_rt::spawn(async move {
+                    loop {
+                        actix_rt::time::sleep(Duration::from_millis(100)).await;
+                        std::hint::black_box(supervisor.blame(Target::All).await);
+                    }
+                });
+                observer
+            });
             let bound = listener::tcp(ANY, ListenOptions::default()).expect("bound");
             tx.send((bound.local().socket_addr().expect("an address"), thread_id())).expect("told");
             bound.start(move |accepted| {
@@ -52,13 +74,13 @@ fn chain(to: SocketAddr) -> Relay {
                 let Ok(left) = accepted.into_stream(&options) else { return };
                 let right = tcp::connect(to.ip().to_string(), to.port(), options);
                 let ((right, _), (left, _)) = (right.start(), left.start());
-                join_pair(&right, &left, None);
+                join_pair(&right, &left, observer.clone());
             });
             std::future::pending::<()>().await
         });
     });
     let (at, tid) = rx.recv().expect("started");
-    Relay { name: "versile-io chain", at, tid }
+    Relay { name, at, tid }
 }
 
 fn copy(to: SocketAddr, buffer: usize, name: &'static str) -> Relay {
@@ -173,7 +195,12 @@ fn main() {
     let quick = std::env::args().any(|a| a == "--quick");
     let (rounds, bytes, echoes) = if quick { (1, 64 << 20, 500) } else { (7, 2 << 30, 10_000) };
     let to = server();
-    let relays = [chain(to), copy(to, 8 * 1024, "tokio copy 8 KiB"), copy(to, 256 * 1024, "tokio copy 256 KiB")];
+    let relays = [
+        chain(to, Watch::Nobody, "versile-io chain"),
+        chain(to, Watch::Blame, "the same, supervised, blame every 100 ms"),
+        copy(to, 8 * 1024, "tokio copy 8 KiB"),
+        copy(to, 256 * 1024, "tokio copy 256 KiB"),
+    ];
     let cc = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
     println!("congestion control {}, no TCP_NODELAY, {rounds} interleaved rounds, medians", cc.trim());
     let mut table = vec![[const { Vec::new() }; 7]; relays.len()];

@@ -1,5 +1,7 @@
 //! Blame, on running chains. (Its table of situations: `src/supervisor/blame.rs`.)
 
+#[path = "support/elsewhere.rs"]
+mod elsewhere;
 #[path = "support/supervisor.rs"]
 #[expect(dead_code, reason = "shared by several tests")]
 mod supervisor;
@@ -7,13 +9,19 @@ mod support;
 
 use actix::prelude::*;
 use bytes::Bytes;
+use elsewhere::on;
+use std::num::NonZeroU64;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 use supervisor::{Check, Pattern, Silent, forgotten};
 use support::{run, within};
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
 use versile_io::agent::unix;
-use versile_io::component::stock::{Duplex, Filter, Outbox, PartResult, Sink, Source};
+use versile_io::component::block::{Branch, Rate, gate, tee, throttle};
+use versile_io::component::stock::{Duplex, Filter, Outbox, PartResult, Pull, Sink, Source};
 use versile_io::component::{AddrExt, Inlet, InletEvent, Outlet, OutletEvent};
-use versile_io::proto::link::{LinkId, Window};
+use versile_io::proto::link::{Credit, LinkId, Window};
 use versile_io::supervisor::{Finding, Supervisor, Target, Verdict};
 use versile_io::wire;
 
@@ -200,6 +208,256 @@ fn a_two_way_chain_on_which_nobody_says_anything() {
         })
         .await;
         assert!(["x", "y"].contains(&&*verdict.name), "{verdict}");
+        end(&supervisor).await;
+    });
+}
+
+fn burn(long: Duration) {
+    let start = std::time::Instant::now();
+    while start.elapsed() < long {}
+}
+
+/// Works 300 us for each item it gives, or takes.
+struct Burns;
+
+impl Source for Burns {
+    type Out = Bytes;
+    fn poll_pull(&mut self, credit: Credit, _: &mut TaskContext<'_>) -> Poll<PartResult<Pull<Bytes>>> {
+        burn(Duration::from_micros(300));
+        Poll::Ready(Ok(Pull::Item(vec![0; credit.quantity.min(100) as usize].into())))
+    }
+}
+
+impl Sink for Burns {
+    type In = Bytes;
+    fn consume(&mut self, _: Bytes) -> PartResult {
+        burn(Duration::from_micros(300));
+        Ok(())
+    }
+    fn window(&self) -> Window {
+        Window { quantity: 8000, messages: 4 }
+    }
+}
+
+#[test]
+fn a_source_that_works_all_the_time() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let (out, _) = Source::start(Burns);
+        let (fin, fout, _) = Work(false).start();
+        let (inp, _) = Discard.start();
+        let link = supervisor.attach(&out, &fin).await.expect("attached");
+        supervisor.attach(&fout, &inp).await.expect("attached");
+        drop((out, fin, fout, inp));
+        found(&supervisor, link, Finding::NeverWaits, "Burns").await;
+        end(&supervisor).await;
+    });
+}
+
+struct Discard;
+
+impl Sink for Discard {
+    type In = Bytes;
+    fn consume(&mut self, _: Bytes) -> PartResult {
+        Ok(())
+    }
+}
+
+/// A chain of a source that has always something, what is between, and a sink that takes all: what is between limits it.
+async fn between(
+    inlet: versile_io::component::InletRef<Bytes>,
+    outlet: versile_io::component::OutletRef<Bytes>,
+    finding: Finding,
+    name: &str,
+) -> Verdict {
+    let supervisor = Supervisor::start();
+    let (out, _) = Pattern::new(1, u64::MAX).start();
+    let (inp, _) = Discard.start();
+    let link = supervisor.attach(&out, &inlet).await.expect("attached");
+    supervisor.attach(&outlet, &inp).await.expect("attached");
+    drop((out, inlet, outlet, inp));
+    let verdict = found(&supervisor, link, finding, name).await;
+    assert!(verdict.share > 0.5, "{verdict:?}");
+    end(&supervisor).await;
+    verdict
+}
+
+#[test]
+fn a_throttle() {
+    run(async {
+        let rate = Rate::new(NonZeroU64::new(100_000).expect("not 0"));
+        let throttle = throttle(rate);
+        let verdict = between(throttle.inlet, throttle.outlet, Finding::Withholds, "throttle").await;
+        assert!(verdict.help().contains("rate"), "{}", verdict.help());
+    });
+}
+
+#[test]
+fn a_gate_that_is_closed() {
+    run(async {
+        let gate = gate(false);
+        between(gate.inlet, gate.outlet, Finding::Withholds, "gate").await;
+    });
+}
+
+/// Gives each item on 20 ms after it came, as many at once as its window allows: a long way, without work.
+struct LongWay {
+    input: Inlet<Bytes>,
+    output: Outlet<Bytes>,
+}
+
+impl Actor for LongWay {
+    type Context = Context<Self>;
+}
+
+wire!(LongWay {
+    inlet input: Bytes => on_input;
+    outlet output: Bytes => on_output;
+});
+
+impl LongWay {
+    fn on_input(&mut self, event: InletEvent<Bytes>, ctx: &mut Context<Self>) {
+        if let InletEvent::Item(item) = event {
+            ctx.run_later(Duration::from_millis(20), move |act, _| {
+                act.input.release(item.len() as u64, 1);
+                let _ = act.output.push(item);
+            });
+        }
+    }
+    fn on_output(&mut self, _: OutletEvent, _: &mut Context<Self>) {
+        // it has nothing of its own to give
+        self.output.waiting(versile_io::component::link::Waiting::ForData);
+    }
+}
+
+#[test]
+fn a_window_that_is_too_small_for_the_way() {
+    run(async {
+        let input = Inlet::holding(Window { quantity: 8000, messages: 6 });
+        let way = LongWay { input, output: Outlet::default() }.start();
+        let verdict = between(way.inlet(), way.outlet(), Finding::SmallWindow, "LongWay").await;
+        assert!(verdict.help().contains("delay times the rate"), "{}", verdict.help());
+    });
+}
+
+#[test]
+fn a_sink_that_burns() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let (out, _) = Pattern::new(1, u64::MAX).start();
+        let (inp, _) = Sink::start(Burns);
+        let link = supervisor.attach(&out, &inp).await.expect("attached");
+        drop((out, inp));
+        found(&supervisor, link, Finding::Busy, "Burns").await;
+        end(&supervisor).await;
+    });
+}
+
+/// Holds its arbiter up for 30 ms, again and again.
+struct Hog;
+
+impl Actor for Hog {
+    type Context = Context<Self>;
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(Duration::from_millis(31), |_, _| burn(Duration::from_millis(30)));
+    }
+}
+
+#[test]
+fn a_sink_whose_arbiter_does_something_else() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let other = Arbiter::new();
+        let hog = on(&other.handle(), || Hog.start()).await;
+        let inp =
+            on(&other.handle(), || Check { window: Window { quantity: 4000, messages: 4 }, ..Check::new(1) }.start().0)
+                .await;
+        let (out, _) = Pattern::new(1, u64::MAX).start();
+        let link = supervisor.attach(&out, &inp).await.expect("attached");
+        drop((out, inp));
+        let verdict = found(&supervisor, link, Finding::Queued, "check").await;
+        assert!(verdict.help().contains("arbiter of its own"), "{}", verdict.help());
+        end(&supervisor).await;
+        drop(hog);
+        other.stop();
+        other.join().expect("no panic");
+    });
+}
+
+#[test]
+fn a_socket_whose_peer_does_not_read() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let (x, _) = unix::from_stream(theirs, &Default::default()).named("x").start();
+        let (out, _) = Pattern::new(1, u64::MAX).start();
+        let link = supervisor.attach(&out, &x.inlet).await.expect("attached");
+        drop((out, x));
+        let verdict = found(&supervisor, link, Finding::NotReady, "x").await;
+        assert!(verdict.to_string().starts_with("the other side of `x` does not take data: "), "{verdict}");
+        end(&supervisor).await;
+        drop(ours);
+    });
+}
+
+#[test]
+fn a_socket_whose_peer_does_not_write() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let (x, _) = unix::from_stream(theirs, &Default::default()).named("x").start();
+        let (inp, _) = Check::new(1).start();
+        let link = supervisor.attach(&x.outlet, &inp).await.expect("attached");
+        drop((inp, x));
+        found(&supervisor, link, Finding::SlowSource, "x").await;
+        end(&supervisor).await;
+        drop(ours);
+    });
+}
+
+/// Two sockets joined both ways; the peer of `writes` writes all the time, nobody reads.
+async fn two_way(writes: usize, blamed: &str) {
+    let supervisor = Supervisor::start();
+    let (mut ours, mut pairs) = (Vec::new(), Vec::new());
+    for name in ["a", "b"] {
+        let (our, their) = UnixStream::pair().expect("a pair");
+        ours.push(our);
+        pairs.push(unix::from_stream(their, &Default::default()).named(name).start().0);
+    }
+    let (there, _) = supervisor.attach_pair(&pairs[0], &pairs[1]).await.expect("attached");
+    drop(pairs);
+    let mut writer = ours.remove(writes);
+    let wrote = actix_rt::spawn(async move { while writer.write_all(&[7; 10_000]).await.is_ok() {} });
+    let verdict = found(&supervisor, there, Finding::NotReady, blamed).await;
+    assert!(verdict.share > 0.5, "{verdict:?}");
+    end(&supervisor).await;
+    within(wrote).await.expect("no panic");
+}
+
+#[test]
+fn a_two_way_chain_of_which_the_way_there_is_not_read() {
+    run(two_way(0, "b"));
+}
+
+#[test]
+fn a_two_way_chain_of_which_the_way_back_is_not_read() {
+    run(two_way(1, "a"));
+}
+
+#[test]
+fn the_slow_branch_of_the_tee_of_the_blocks() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let (out, _) = Pattern::new(1, u64::MAX).start();
+        let tee = tee([Branch::Wait, Branch::Wait]);
+        let (fast, slow) = (Discard.start().0, Slow::begin());
+        let link = supervisor.attach(&out, &tee.inlet).await.expect("attached");
+        supervisor.attach(&tee.left, &fast).await.expect("attached");
+        supervisor.attach(&tee.right, &slow.inlet()).await.expect("attached");
+        drop((out, tee, fast));
+        let verdict = found(&supervisor, link, Finding::SlowConsumer, "Slow").await;
+        assert!(verdict.share > 0.5, "{verdict:?}");
+        drop(slow);
         end(&supervisor).await;
     });
 }

@@ -1,9 +1,11 @@
 //! Who a component is, for links, errors and supervisors.
 
+use super::busy::Busy;
 use crate::proto::link::{Cause, Origin, Reason};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// The process-wide unique name of a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +37,7 @@ pub struct ComponentInfo {
     two_way: bool,
     driven: bool,
     cause: OnceLock<Arc<Cause>>,
+    busy: Busy,
 }
 
 impl ComponentInfo {
@@ -46,7 +49,14 @@ impl ComponentInfo {
 
     /// The same, and whether a future of its own keeps the actor alive.
     pub(crate) fn with_driver(name: impl Into<Arc<str>>, two_way: bool, driven: bool) -> Arc<Self> {
-        Arc::new(Self { id: ComponentId::next(), name: name.into(), two_way, driven, cause: OnceLock::new() })
+        Arc::new(Self {
+            id: ComponentId::next(),
+            name: name.into(),
+            two_way,
+            driven,
+            cause: OnceLock::new(),
+            busy: Busy::default(),
+        })
     }
 
     /// Its process-wide name.
@@ -67,6 +77,15 @@ impl ComponentInfo {
     /// True if a future of its own keeps the actor alive, as an agent's does.
     pub fn is_driven(&self) -> bool {
         self.driven
+    }
+
+    /// The time that its handlers have taken: an estimate, from a sample of them.
+    pub fn worked(&self) -> Duration {
+        self.busy.total()
+    }
+
+    pub(super) fn busy(&self) -> &Busy {
+        &self.busy
     }
 
     /// The one cause that it was aborted with, if it was.

@@ -259,7 +259,7 @@ impl Times {
 }
 
 /// Nanoseconds since the first use in this process: an `Instant` that fits an atomic.
-fn now_nanos() -> u64 {
+pub(super) fn now_nanos() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

@@ -20,6 +20,7 @@
 pub mod address;
 pub mod block;
 pub mod budget;
+mod busy;
 pub mod census;
 pub mod channel;
 pub mod control;

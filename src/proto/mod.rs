@@ -15,3 +15,4 @@ pub mod budget;
 pub mod link;
 #[cfg(any(test, feature = "testkit"))]
 pub mod sim;
+pub mod splice;

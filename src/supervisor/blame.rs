@@ -3,8 +3,21 @@
 //! ```text
 //!   P ══blocked══▶ C ══blocked══▶ D            follow the blocked links down: D does not take data
 //!   P ══starved══▶ C ══starved══▶ D            follow the starved links up: P gives no data
-//!   P ══blocked══▶ C ══starved══▶ D            C works all the time itself
+//!   P ══blocked══▶ C ══starved══▶ D            it is C: below
 //!   P ══neither══▶ C                           P works all the time itself, or does not say what it waits for
+//! ```
+//!
+//! What C does, that is blocked before and not behind, is told by the share of the time that its handlers took, which counts first,
+//! and by what is seen on its link at the moment of the look:
+//!
+//! ```text
+//!   handlers take half of the time        C works: Busy
+//!   items lie in its mailbox              its arbiter does something else: Queued
+//!   it holds items, and is an agent       its other side takes nothing: NotReady
+//!   it holds items, and passes them on    it delays them by more than its window: SmallWindow
+//!   it holds items, and is a sink         SlowConsumer
+//!   it holds nothing, a window of one     SmallWindow
+//!   it holds nothing                      it grants less than comes, as a throttle does: Withholds
 //! ```
 //!
 //! A component with two directions of one thing, such as a socket, is an end: what it gives does not come from what it takes.
@@ -15,7 +28,7 @@ use crate::component::ComponentId;
 use crate::proto::budget::Standing;
 use crate::proto::link::{Limit, LinkId};
 use actix::{Context, Handler, Message};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +36,9 @@ use tokio::sync::oneshot;
 
 /// A link that waits for less of the time than this is not followed: 20 %.
 const NOTABLE: f64 = 0.2;
+
+/// Handlers that take this part of the time are what limits: 50 %.
+const WORKS: f64 = 0.5;
 
 /// Which component limits a chain, and by how much.
 #[derive(Clone, Debug)]
@@ -34,7 +50,8 @@ pub struct Verdict {
     pub component: Option<ComponentId>,
     /// Its name.
     pub name: Arc<str>,
-    /// The part of the time, 0 to 1, that the link that tells of it was blocked, starved, or neither.
+    /// The part of the time, 0 to 1, that the link that tells of it was blocked, starved, or neither; or that the component's
+    /// handlers took, if they alone tell of it.
     pub share: f64,
     /// The time that was looked at.
     pub over: Duration,
@@ -50,11 +67,18 @@ pub enum Finding {
     SlowSource,
     /// It takes no more because it works, and not because nobody takes what it gives.
     Busy,
+    /// What was sent to it waits in its mailbox, and it does not work: its arbiter does something else.
+    Queued,
+    /// Its other side, such as the peer of a socket, does not take data.
+    NotReady,
+    /// It grants less than comes: a throttle, a closed gate.
+    Withholds,
     /// It neither waits for data nor for credit.
     NeverWaits,
     /// It waits for credit of itself, around a circle of components.
     Circle,
-    /// It has finished with all that it has, and its window is hardly more than one message: the way of the grants limits.
+    /// Its window is smaller than what could come while an item, or its grant, is on the way: hardly more than one message, or full
+    /// of items that it delays, without work.
     SmallWindow,
     /// It would take more, but the memory budget has not more to give.
     Budget,
@@ -80,8 +104,11 @@ impl Verdict {
             Finding::SlowConsumer => "a faster consumer, or less data; a wider window does not help for long",
             Finding::SlowSource => "a faster source; the rest of the chain has time to spare",
             Finding::Busy => "less work for each item, or an arbiter of its own",
+            Finding::Queued => "an arbiter of its own, or shorter turns of what shares it",
+            Finding::NotReady => "a faster peer or device; a wider window does not help for long",
+            Finding::Withholds => "a higher rate, or an open gate, if that is not what is wanted",
             Finding::NeverWaits => "less work for each item, or `Outlet::waiting` if it is idle",
-            Finding::SmallWindow => "a window of several messages",
+            Finding::SmallWindow => "a wider window: its delay times the rate that is wanted, and several messages",
             Finding::Budget => {
                 "a larger budget, a higher priority, or a limit on stalled chains, which keep what they have"
             }
@@ -98,9 +125,12 @@ impl fmt::Display for Verdict {
             Finding::SlowConsumer => write!(f, "consumer `{name}` does not take data: {percent} % blocked"),
             Finding::SlowSource => write!(f, "source `{name}` gives no data: {percent} % starved"),
             Finding::Busy => write!(f, "`{name}` works all the time: {percent} % blocked before it, and not behind it"),
+            Finding::Queued => write!(f, "the mailbox of `{name}` waits for its arbiter: {percent} % blocked"),
+            Finding::NotReady => write!(f, "the other side of `{name}` does not take data: {percent} % blocked"),
+            Finding::Withholds => write!(f, "`{name}` grants less than comes: {percent} % blocked"),
             Finding::NeverWaits => write!(f, "`{name}` waits for nothing: {percent} % neither starved nor blocked"),
             Finding::SmallWindow => {
-                write!(f, "the window of `{name}` is small: {percent} % blocked, and it holds nothing")
+                write!(f, "the window of `{name}` is small: {percent} % blocked, and it does not work")
             }
             Finding::Budget => {
                 write!(f, "the memory budget is short for `{name}`: {percent} % blocked, and it holds nothing")
@@ -151,8 +181,9 @@ impl Handler<Blame> for SupervisorActor {
         };
         let edges = self.graph.edges_mut().filter(|edge| inside(edge));
         let spans: Vec<Span> = edges.filter_map(|edge| Span::look(edge, short)).collect();
+        let worked: BTreeMap<_, _> = members.iter().map(|id| (*id, self.graph.look_at_work(*id))).collect();
         let is_end = |id| self.graph.node(id).is_some_and(|node| node.info.is_two_way());
-        let mut verdict = judge(&spans, is_end);
+        let mut verdict = judge(&spans, is_end, |id| worked.get(&id).copied().unwrap_or(0.0));
         if let Some(component) = verdict.component {
             verdict.name = self.graph.name(component);
         }
@@ -186,6 +217,7 @@ struct Span {
     starved: f64,
     blocked: f64,
     idle: Idle,
+    lies: Lies,
 }
 
 /// Why the consumer may have nothing to do though its producer has something to send.
@@ -197,6 +229,17 @@ enum Idle {
     SmallWindow,
     /// It has finished with all that it has, and the budget gives it less than it wishes.
     ShortOfBudget,
+}
+
+/// Where what was sent lies, at the moment of the look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Lies {
+    #[default]
+    Nowhere,
+    /// Before the consumer: in its mailbox.
+    Queued,
+    /// In the consumer.
+    Held,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,8 +277,14 @@ impl Span {
             blocked: share(now.blocked, was.blocked),
             idle: match idle && accepted.messages > 0 && (narrow || room.messages <= 2) {
                 _ if short => Idle::ShortOfBudget,
-                true => Idle::SmallWindow,
-                false => Idle::No,
+                // without any room nothing is granted at all: that is no matter of the window
+                true if !room.is_exhausted() => Idle::SmallWindow,
+                _ => Idle::No,
+            },
+            lies: match (cell.held(), cell.in_flight()) {
+                (0, 0) => Lies::Nowhere,
+                (0, _) => Lies::Queued,
+                _ => Lies::Held,
             },
         })
     }
@@ -252,28 +301,16 @@ impl Span {
         (1.0 - self.starved - self.blocked).max(0.0)
     }
 
-    /// A blocked link, and its consumer waits for nobody behind it.
-    fn of_a_worker(&self) -> Finding {
-        match self.idle {
-            Idle::ShortOfBudget => Finding::Budget,
-            Idle::SmallWindow | Idle::No => Finding::Busy,
-        }
-    }
-
-    /// A blocked link, and there is nobody behind its consumer.
-    fn of_a_sink(&self) -> Finding {
-        match self.idle {
-            Idle::ShortOfBudget => Finding::Budget,
-            Idle::SmallWindow => Finding::SmallWindow,
-            Idle::No => Finding::SlowConsumer,
-        }
-    }
-
     fn finds(&self, finding: Finding, component: ComponentId) -> Verdict {
         let share = match finding {
-            Finding::SlowConsumer | Finding::Busy | Finding::SmallWindow | Finding::Budget | Finding::Circle => {
-                self.blocked
-            }
+            Finding::SlowConsumer
+            | Finding::Busy
+            | Finding::Queued
+            | Finding::NotReady
+            | Finding::Withholds
+            | Finding::SmallWindow
+            | Finding::Budget
+            | Finding::Circle => self.blocked,
             Finding::SlowSource => self.starved,
             Finding::NeverWaits | Finding::Unknown => self.neither(),
         };
@@ -286,8 +323,33 @@ fn highest<'a>(spans: impl Iterator<Item = &'a Span>, value: impl Fn(&Span) -> f
     spans.reduce(|best, span| if value(span) > value(best) { span } else { best })
 }
 
+/// What the consumer of a blocked link does, that nobody blocks behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Nothing goes on from it.
+    Sink,
+    /// A direction of a two-way component: what comes goes to its other side.
+    Agent,
+    /// It passes on.
+    Middle,
+}
+
+fn limit(span: &Span, kind: Kind, worked: f64) -> Finding {
+    match (span.lies, kind) {
+        _ if span.idle == Idle::ShortOfBudget => Finding::Budget,
+        _ if worked >= WORKS => Finding::Busy,
+        _ if span.idle == Idle::SmallWindow => Finding::SmallWindow,
+        (Lies::Queued, _) => Finding::Queued,
+        (Lies::Held, Kind::Agent) => Finding::NotReady,
+        (Lies::Held, Kind::Middle) => Finding::SmallWindow,
+        (Lies::Nowhere, Kind::Middle) if worked < NOTABLE => Finding::Withholds,
+        (Lies::Nowhere, Kind::Middle) => Finding::Busy,
+        (Lies::Held | Lies::Nowhere, Kind::Sink) | (Lies::Nowhere, Kind::Agent) => Finding::SlowConsumer,
+    }
+}
+
 /// Names the component. Each link is followed once, so a cycle ends too.
-fn judge(spans: &[Span], is_end: impl Fn(ComponentId) -> bool) -> Verdict {
+fn judge(spans: &[Span], is_end: impl Fn(ComponentId) -> bool, worked: impl Fn(ComponentId) -> f64) -> Verdict {
     let measured = || spans.iter().filter(|span| !span.over.is_zero());
     let Some(worst) = highest(measured(), |span| span.blocked.max(span.starved)) else { return Verdict::unknown() };
     let mut met = BTreeSet::new();
@@ -300,12 +362,27 @@ fn judge(spans: &[Span], is_end: impl Fn(ComponentId) -> bool) -> Verdict {
             Mood::Blocked => match highest(below, |span| span.blocked) {
                 Some(next) if next.mood() == Mood::Blocked && fresh => at = next,
                 Some(next) if next.mood() == Mood::Blocked => return at.finds(Finding::Circle, at.consumer),
-                Some(_) => return at.finds(at.of_a_worker(), at.consumer),
-                None => return at.finds(at.of_a_sink(), at.consumer),
+                next => {
+                    let kind = match next {
+                        Some(_) => Kind::Middle,
+                        None if is_end(at.consumer) => Kind::Agent,
+                        None => Kind::Sink,
+                    };
+                    let finding = limit(at, kind, worked(at.consumer));
+                    // one that fills the window in each of its turns is blocked at the end of each
+                    if finding != Finding::Busy && at.lies == Lies::Nowhere && worked(at.producer) >= WORKS {
+                        let fed = measured().any(|span| span.consumer == at.producer && span.mood() == Mood::Blocked);
+                        let finding = if fed { Finding::Busy } else { Finding::NeverWaits };
+                        return Verdict { share: worked(at.producer), ..at.finds(finding, at.producer) };
+                    }
+                    return at.finds(finding, at.consumer);
+                }
             },
             Mood::Starved => match highest(above, |span| span.starved) {
                 Some(next) if fresh && next.mood() == Mood::Starved => at = next,
-                Some(next) if next.mood() == Mood::Blocked => return next.finds(next.of_a_worker(), at.producer),
+                Some(next) if next.mood() == Mood::Blocked => {
+                    return next.finds(limit(next, Kind::Middle, worked(at.producer)), at.producer);
+                }
                 Some(next) if fresh => at = next,
                 _ => return at.finds(Finding::SlowSource, at.producer),
             },
@@ -411,12 +488,66 @@ mod tests {
                 starved: part(*starved),
                 blocked: part(*blocked),
                 idle: *idle,
+                lies: Lies::Nowhere,
             });
             let spans: Vec<Span> = spans.collect();
             let of = |id| names.iter().find(|(_, other)| *other == id).map_or("", |(name, _)| *name);
-            let verdict = judge(&spans, |id| of(id).starts_with('!'));
+            // those that pass on work
+            let verdict = judge(&spans, |id| of(id).starts_with('!'), |id| f64::from(["f", "own"].contains(&of(id))));
             let found = (verdict.finding, verdict.component.map_or("", of), (verdict.share * 100.0).round() as u32);
             assert_eq!(found, (*finding, *name, *share), "{what}");
+        }
+    }
+
+    /// A source that fills the window in each of its turns looks blocked; its handlers tell.
+    #[test]
+    fn a_producer_that_works_is_named_before_a_consumer_that_does_nothing() {
+        let of = |name| ComponentInfo::new(name, false).id();
+        let (source, filter, sink) = (of("source"), of("filter"), of("sink"));
+        let span = |producer, consumer| Span {
+            link: LinkId::next(),
+            producer,
+            consumer,
+            over: Duration::from_secs(1),
+            starved: 0.0,
+            blocked: 0.9,
+            idle: Idle::No,
+            lies: Lies::Nowhere,
+        };
+        let verdict = judge(&[span(source, sink)], |_| false, |id| if id == source { 0.8 } else { 0.0 });
+        assert_eq!((verdict.finding, verdict.component, verdict.share), (NeverWaits, Some(source), 0.8));
+        let chain = [span(source, filter), span(filter, sink)];
+        let verdict = judge(&chain, |_| false, |id| if id == filter { 0.7 } else { 0.0 });
+        assert_eq!((verdict.finding, verdict.component, verdict.share), (Busy, Some(filter), 0.7));
+    }
+
+    /// What lies where, the kind of the consumer, the part of the time that it worked; and the finding.
+    const EVIDENCE: &[(&str, Idle, Lies, Kind, f64, Finding)] = &[
+        ("a sink that burns", No, Lies::Held, Kind::Sink, 0.9, Busy),
+        ("a sink that burns, and whose mailbox fills", No, Lies::Queued, Kind::Sink, 0.9, Busy),
+        ("a filter that burns", No, Lies::Held, Kind::Middle, 0.6, Busy),
+        ("a filter that burns, seen between two items", No, Lies::Nowhere, Kind::Middle, 0.4, Busy),
+        ("a sink beside a hog", No, Lies::Queued, Kind::Sink, 0.1, Queued),
+        ("a filter beside a hog", No, Lies::Queued, Kind::Middle, 0.1, Queued),
+        ("an agent beside a hog", No, Lies::Queued, Kind::Agent, 0.1, Queued),
+        ("a socket whose peer does not read", No, Lies::Held, Kind::Agent, 0.0, NotReady),
+        ("a sink that waits", No, Lies::Held, Kind::Sink, 0.0, SlowConsumer),
+        ("a filter that waits", No, Lies::Held, Kind::Middle, 0.0, SmallWindow),
+        ("a window of one message", Tight, Lies::Nowhere, Kind::Sink, 0.1, SmallWindow),
+        ("a window of one message in the middle", Tight, Lies::Nowhere, Kind::Middle, 0.1, SmallWindow),
+        ("a window of one message that the budget made", Short, Lies::Nowhere, Kind::Sink, 0.1, Budget),
+        ("a throttle", No, Lies::Nowhere, Kind::Middle, 0.0, Withholds),
+    ];
+
+    #[test]
+    fn the_evidence_at_the_place() {
+        for (what, idle, lies, kind, worked, finding) in EVIDENCE {
+            let info = ComponentInfo::new("any", false);
+            let (producer, consumer) = (info.id(), info.id());
+            let over = Duration::from_secs(1);
+            let (idle, lies) = (*idle, *lies);
+            let span = Span { link: LinkId::next(), producer, consumer, over, starved: 0.0, blocked: 0.9, idle, lies };
+            assert_eq!(limit(&span, *kind, *worked), *finding, "{what}");
         }
     }
 
@@ -429,6 +560,10 @@ mod tests {
             (SlowSource, "source `si nk` gives no data: 94 % starved"),
             (Budget, "the memory budget is short for `si nk`: 94 % blocked, and it holds nothing"),
             (Busy, "`si nk` works all the time: 94 % blocked before it, and not behind it"),
+            (Queued, "the mailbox of `si nk` waits for its arbiter: 94 % blocked"),
+            (NotReady, "the other side of `si nk` does not take data: 94 % blocked"),
+            (Withholds, "`si nk` grants less than comes: 94 % blocked"),
+            (SmallWindow, "the window of `si nk` is small: 94 % blocked, and it does not work"),
         ] {
             verdict.finding = finding;
             assert_eq!(verdict.to_string(), text);
@@ -437,6 +572,6 @@ mod tests {
 
     #[test]
     fn no_time_is_no_verdict() {
-        assert_eq!(judge(&[], |_| false).finding, Unknown);
+        assert_eq!(judge(&[], |_| false, |_| 0.0).finding, Unknown);
     }
 }

@@ -91,23 +91,40 @@ pub(super) async fn part(
     outlet: &dyn AnyOutlet,
     inlet: &dyn AnyInlet,
 ) -> Result<Count, DetachFailure> {
+    let at = stop(cell, outlet).await?;
+    verify(cell, inlet, at).await?;
+    Ok(at)
+}
+
+/// The first step: where the producer stopped.
+pub(super) async fn stop(cell: &LinkCell, outlet: &dyn AnyOutlet) -> Result<Count, DetachFailure> {
     let id = cell.id();
-    let broken = |otherwise| match cell.cause() {
+    match outlet.detach(id).await {
+        Ok(Some(at)) => Ok(at),
+        Ok(None) => Err(broken(cell, DetachFailure::NotAttached(id))),
+        Err(_) => Err(gone(cell, Side::Producer)),
+    }
+}
+
+/// The second step: the consumer has received all up to there.
+pub(super) async fn verify(cell: &LinkCell, inlet: &dyn AnyInlet, at: Count) -> Result<(), DetachFailure> {
+    match inlet.close_at(cell.id(), at).await {
+        Ok(Some(verified)) => Ok(verified?),
+        Ok(None) | Err(_) => Err(gone(cell, Side::Consumer)),
+    }
+}
+
+fn broken(cell: &LinkCell, otherwise: DetachFailure) -> DetachFailure {
+    match cell.cause() {
         Some(cause) => DetachFailure::Aborted(cause.clone()),
         None => otherwise,
-    };
-    // a producer that ends and stops takes no message any more
-    let gone = |side| match cell.outlet_state() {
-        LinkState::EndedClean | LinkState::EndedUnclean => broken(DetachFailure::NotAttached(id)),
-        _ => broken(DetachFailure::Gone(side)),
-    };
-    let at = match outlet.detach(id).await {
-        Ok(Some(at)) => at,
-        Ok(None) => return Err(broken(DetachFailure::NotAttached(id))),
-        Err(_) => return Err(gone(Side::Producer)),
-    };
-    match inlet.close_at(id, at).await {
-        Ok(Some(verified)) => Ok(verified.map(|()| at)?),
-        Ok(None) | Err(_) => Err(gone(Side::Consumer)),
+    }
+}
+
+/// A producer that ends and stops takes no message any more.
+fn gone(cell: &LinkCell, side: Side) -> DetachFailure {
+    match cell.outlet_state() {
+        LinkState::EndedClean | LinkState::EndedUnclean => broken(cell, DetachFailure::NotAttached(cell.id())),
+        _ => broken(cell, DetachFailure::Gone(side)),
     }
 }

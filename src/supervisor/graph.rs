@@ -13,6 +13,7 @@ use crate::proto::link::{Cause, LinkCell, LinkId, Side, Terminal};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
 pub(super) struct Graph {
@@ -26,6 +27,8 @@ struct Node {
     handle: ComponentHandle,
     /// It was aborted: it stays until it is gone, whether it has a link or not.
     condemned: bool,
+    /// What it had worked when it was last looked at.
+    look: (Instant, Duration),
 }
 
 /// One link, and what is known of its two ends.
@@ -105,7 +108,8 @@ impl Graph {
         let mut changes = Vec::new();
         if let Entry::Vacant(place) = self.nodes.entry(component.info.id()) {
             changes.push(Change::Joined(*place.key()));
-            place.insert(Node { handle: component, condemned: false });
+            let look = (Instant::now(), component.info.worked());
+            place.insert(Node { handle: component, condemned: false, look });
         }
         if let Some(Edge { producer: Some(producer), consumer: Some(consumer), .. }) = self.edges.get(&id) {
             let (producer, consumer) = (self.name(*producer), self.name(*consumer));
@@ -185,6 +189,18 @@ impl Graph {
         self.nodes.get(&component).map(|node| &node.handle)
     }
 
+    /// The part of the time since the last look that its handlers took. Looks, and remembers it.
+    pub(super) fn look_at_work(&mut self, component: ComponentId) -> f64 {
+        let Some(node) = self.nodes.get_mut(&component) else { return 0.0 };
+        let now = (Instant::now(), node.handle.info.worked());
+        let was = std::mem::replace(&mut node.look, now);
+        let over = now.0.saturating_duration_since(was.0).as_secs_f64();
+        match over > 0.0 {
+            true => (now.1.saturating_sub(was.1).as_secs_f64() / over).min(1.0),
+            false => 0.0,
+        }
+    }
+
     pub(super) fn nodes(&self) -> impl Iterator<Item = &ComponentHandle> {
         self.nodes.values().map(|node| &node.handle)
     }
@@ -208,6 +224,28 @@ impl Graph {
             live.next().filter(|_| live.next().is_none())
         };
         Some((one(|edge| edge.consumer)?, one(|edge| edge.producer)?))
+    }
+
+    /// The live links through a two-way component between two others, the way from `near` first: into it and out of it, for each
+    /// way. Without `near`, the neighbour that was made first.
+    pub(super) fn between_both(
+        &self,
+        component: ComponentId,
+        near: Option<ComponentId>,
+    ) -> Option<[(&Edge, &Edge); 2]> {
+        let live = |edge: &&Edge| edge.is_live();
+        let into: Vec<&Edge> = self.edges.values().filter(live).filter(|e| e.consumer == Some(component)).collect();
+        let out: Vec<&Edge> = self.edges.values().filter(live).filter(|e| e.producer == Some(component)).collect();
+        let ([a, b], 2) = (<[&Edge; 2]>::try_from(into).ok()?, out.len()) else { return None };
+        let (a, b) = match near {
+            Some(near) if b.producer == Some(near) => (b, a),
+            Some(near) if a.producer != Some(near) => return None,
+            None if b.producer < a.producer => (b, a),
+            _ => (a, b),
+        };
+        let to = |end: &Edge| out.iter().find(|edge| edge.consumer == end.producer).copied();
+        let apart = a.producer != b.producer;
+        apart.then_some([(a, to(b)?), (b, to(a)?)])
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -71,10 +71,12 @@ impl Owner {
 
     pub(crate) fn enter_turn(&self) {
         self.in_turn.store(true, Relaxed);
+        self.info.busy().enter();
     }
 
     pub(crate) fn leave_turn(&self) {
         self.in_turn.store(false, Relaxed);
+        self.info.busy().leave();
     }
 
     fn is_in_turn(&self) -> bool {

@@ -37,6 +37,17 @@ pub enum Down<T> {
     },
 }
 
+impl<T> Down<T> {
+    /// The attachment that this belongs to.
+    pub fn link(&self) -> LinkId {
+        match self {
+            Self::Consume { link, .. } | Self::Parcel { link, .. } | Self::End { link, .. } | Self::Abort { link } => {
+                *link
+            }
+        }
+    }
+}
+
 /// Consumer to producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Up {

@@ -644,12 +644,7 @@ impl<T: Sample> Pair<T> {
         while let Some(effect) = self.outlet.poll_effect() {
             match effect {
                 OutletEffect::Send(letter) => {
-                    let link = match &letter {
-                        Down::Consume { link, .. }
-                        | Down::Parcel { link, .. }
-                        | Down::End { link, .. }
-                        | Down::Abort { link } => *link,
-                    };
+                    let link = letter.link();
                     let limit = self.outlet.limit();
                     let record = self.find(link);
                     if let Down::Consume { item, .. } = &letter {
