@@ -124,11 +124,15 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
         self.producer = ProducerProbe::new("(kit) no producer", &ladder);
         self.consumer = ConsumerProbe::new("(kit) no consumer", &ladder);
         self.wait(1000).await;
-        let (left, links) = self.watch.look(|watched| {
-            let left: Vec<_> = watched.components.iter().filter(|(id, _)| !watched.gone.contains(id)).collect();
-            (left.len(), watched.links.len())
-        });
+        let (left, links) = self.left();
         let what = format!("{left} components and {links} links are left behind");
         self.look(Rule::M2, left == 0 && links == 0, what);
+    }
+    /// Components that are not gone, and links that are not closed.
+    pub(super) fn left(&self) -> (usize, usize) {
+        self.watch.look(|watched| {
+            let left = watched.components.keys().filter(|id| !watched.gone.contains(id)).count();
+            (left, watched.links.len())
+        })
     }
 }

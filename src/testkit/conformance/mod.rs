@@ -27,6 +27,7 @@
 //! report.assert_conforms();
 //! ```
 
+mod agent;
 mod judge;
 mod schedule;
 mod specimen;
@@ -34,6 +35,7 @@ mod theme;
 mod trouble;
 mod watch;
 
+pub use agent::{AgentConformance, DEADLINE, FarSide, agent};
 pub use specimen::Specimen;
 
 use super::report::Report;

@@ -140,10 +140,14 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
                     None => return,
                 }
             }
-            item.write_to(&mut self.input);
             self.items -= 1;
-            self.producer.send(item);
+            self.send(item);
         }
+    }
+
+    pub(super) fn send(&mut self, item: T) {
+        item.write_to(&mut self.input);
+        self.producer.send(item);
     }
 
     pub(super) fn grant(&mut self) {
@@ -203,23 +207,26 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
             self.grant();
         }
         match self.theme {
-            Theme::Odd if self.drinks() && self.consumer.ended().is_none() && self.rng.chance(60) => {
-                let limit = self.consumer.limit();
-                if limit.messages > 0 {
-                    for _ in 0..self.rng.between(1, 3) {
-                        self.consumer.grant(limit);
-                    }
-                    let lower =
-                        Limit { quantity: self.rng.below(limit.quantity), messages: self.rng.below(limit.messages) };
-                    self.consumer.grant(lower);
-                }
-            }
+            Theme::Odd if self.rng.chance(60) => self.odd(),
             Theme::Stale if self.rng.chance(50) => self.stale(),
             Theme::Detach if self.rng.chance(25) => self.detach().await,
             _ => {}
         }
         let millis = if self.rng.chance(30) { 0 } else { self.rng.magnitude(200) };
         self.wait(millis).await;
+    }
+
+    /// Grants that are the same again, and one that is lower.
+    pub(super) fn odd(&mut self) {
+        let limit = self.consumer.limit();
+        if !self.drinks() || self.consumer.ended().is_some() || limit.messages == 0 {
+            return;
+        }
+        for _ in 0..self.rng.between(1, 3) {
+            self.consumer.grant(limit);
+        }
+        let lower = Limit { quantity: self.rng.below(limit.quantity), messages: self.rng.below(limit.messages) };
+        self.consumer.grant(lower);
     }
 
     pub(super) fn stale(&mut self) {

@@ -25,11 +25,23 @@ pub(super) enum Theme {
     Excess,
     /// A consumer that is stuck.
     Stuck,
+    /// An agent's: data that is not complete.
+    Unclean,
+    /// An agent's: all is there to be read, and nobody grants.
+    Withheld,
+    /// An agent's: its other side is lost.
+    Lost,
 }
 
 pub(super) const THEMES: [Theme; 10] = {
     use Theme::*;
     [Plain, Flood, Odd, Stale, Detach, Ask, Abort, Stop, Excess, Stuck]
+};
+
+/// A flood is about turns, which real time does not show.
+pub(super) const AGENT_THEMES: [Theme; 12] = {
+    use Theme::*;
+    [Plain, Odd, Stale, Detach, Ask, Abort, Stop, Excess, Stuck, Unclean, Withheld, Lost]
 };
 
 impl Theme {

@@ -2,6 +2,7 @@
 
 use super::schedule::Schedule;
 use super::specimen::Specimen;
+use crate::component::ComponentInfo;
 use crate::component::message::ManageHandle;
 use crate::proto::link::{Cause, Limit, Reason, Rule};
 use crate::testkit::probe::ProducerProbe;
@@ -42,6 +43,10 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
         self.watch.look(|watched| watched.components.values().map(|component| component.manage.boxed()).collect())
     }
 
+    pub(super) fn infos(&self) -> Vec<Arc<ComponentInfo>> {
+        self.watch.look(|watched| watched.components.values().map(|component| component.info.clone()).collect())
+    }
+
     pub(super) fn is_ready_for_trouble(&self) -> bool {
         self.is_over().is_none() && self.producer.ended().is_none() && self.consumer.ended().is_none()
     }
@@ -63,8 +68,7 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
         }
         let accepted = |producer: &ProducerProbe<T>| producer.link().map(|link| link.cell().accepted());
         let before = accepted(&self.producer);
-        let infos: Vec<_> =
-            self.watch.look(|watched| watched.components.values().map(|component| component.info.clone()).collect());
+        let infos = self.infos();
         self.wait(1000).await;
         let ours = |cause: &Arc<Cause>| {
             cause.origin.component.starts_with("(kit)") && matches!(cause.reason, Reason::Requested(_))
