@@ -335,11 +335,12 @@ impl<T: Specimen, U: Specimen> Schedule<'_, T, U> {
                         next_turn().await;
                     }
                 });
-                for _ in 0..100_000 {
+                // time stands still meanwhile, so what has not moved for so many rounds waits for time, or for ever
+                let (mut still, mut last) = (0, self.consumer.passed());
+                while still < 1000 && self.is_over().is_none() {
                     tokio::task::yield_now().await;
-                    if self.is_over().is_some() {
-                        break;
-                    }
+                    still = if self.consumer.passed() == last { still + 1 } else { 0 };
+                    last = self.consumer.passed();
                 }
                 ticker.abort();
                 turn = self.consumer.tick();

@@ -27,8 +27,10 @@
 //!
 //! # What it costs
 //!
-//! Two locks that nobody else wants, two readings of the clock and one dynamic call for each message, and none of it for each
-//! item of a batch. It allocates nothing while nothing is wrong.
+//! A few locks that hardly anybody else wants, a reading of the clock and a dynamic call for each message, and little of it for
+//! each item of a batch: some 150 ns a message. Between two stock actors on one arbiter (release build, 2 cores) an item of 64
+//! bytes took 102 ns instead of 96, and one of 64 KiB, which travels alone or in twos, 283 ns instead of 200. Memory: the ladder, at
+//! 64 messages some 4 KiB; nothing is allocated for a message once its lanes have grown.
 //!
 //! ```
 //! use std::time::Duration;

@@ -45,7 +45,7 @@ pub(super) async fn run(kit: &mut AgentConformance, theme: Theme, seed: u64, boo
     let feeds = !matches!(reads, Reads::Nothing) || matches!(writes, Writes::Echo);
     let drinks = !matches!(writes, Writes::Nothing);
     let mut rng = Rng::new(seed);
-    let size = rng.between(1, 40_000);
+    let size = rng.between(1, 15_000);
     let data: Vec<u8> = (0..size).map(|_| rng.bits() as u8).collect();
     let mut run = Run {
         schedule: Schedule {
