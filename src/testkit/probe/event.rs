@@ -28,7 +28,7 @@ pub enum Finding {
     WideGrant,
 }
 
-/// What a [`ConsumerProbe`] is told.
+/// What a [`ConsumerProbe`](super::ConsumerProbe) is told.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Consumed<T> {
@@ -51,7 +51,7 @@ pub enum Consumed<T> {
     Stop,
 }
 
-/// What a [`ProducerProbe`] is told.
+/// What a [`ProducerProbe`](super::ProducerProbe) is told.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Produced {
