@@ -444,7 +444,7 @@ mod tests {
         ("budget exhausted before a filter", &[("a", "f", 0, 85, Short), ("f", "sink", 90, 0, No)], Budget, "f", 85),
         (
             "budget short, and a sink that is slow behind it",
-            &[("a", "f", 0, 85, Short), ("f", "sink", 0, 90, No)],
+            &[("a", "g", 0, 85, Short), ("g", "sink", 0, 90, No)],
             SlowConsumer,
             "sink",
             90,

@@ -11,6 +11,8 @@ pub enum Kind {
     Sink,
     /// It has both, and data flows from one to the other.
     Filter,
+    /// Its other side is the operating system; it has an inlet, an outlet or both.
+    Agent,
 }
 
 /// All rules in the order of `docs/rules.md`.
@@ -32,14 +34,18 @@ pub(crate) enum Reach {
 
 /// The table. Each rule that is judged has a component in `tests/testkit_broken.rs` that is caught by just that rule.
 pub(crate) fn reach(kind: Kind, rule: Rule) -> Reach {
-    use Kind::{Sink, Source};
+    use Kind::{Agent, Sink, Source};
     use Reach::{CannotTest, Judged, NotApplicable};
     match (rule, kind) {
         (Rule::P2, Sink) => NotApplicable("a sink sends no items"),
         (Rule::P6, Sink) => CannotTest("what a sink does with its items is beyond its port: its own tests compare it"),
         (Rule::C2, Source) | (Rule::C3, Source) => NotApplicable("a source takes no items"),
         (Rule::E1, Sink) => CannotTest("where a sink carries the end to is beyond its port"),
-        (Rule::A4, _) => CannotTest("needs a peer in the operating system: tests of agents play it"),
+        (Rule::A4, Agent) => Judged,
+        (Rule::A4, _) => CannotTest("needs a peer in the operating system, which `conformance::agent` plays"),
+        (Rule::F1, Agent) => {
+            CannotTest("about turns, and time is real here: `conformance::source` and `sink` judge it")
+        }
         (Rule::M1, Source) => CannotTest("what a source holds in front of its outlet is not seen from outside"),
         _ => Judged,
     }

@@ -185,7 +185,7 @@ impl LinkCell {
         self.forms.store(u8::from(forms.kernel), Relaxed);
     }
 
-    pub(super) fn store_produced(&self, count: Count) {
+    pub(crate) fn store_produced(&self, count: Count) {
         self.produced.quantity.store(count.quantity, Relaxed);
         self.produced.messages.store(count.messages, Relaxed);
     }
@@ -195,7 +195,7 @@ impl LinkCell {
         self.produced.parcels.store(self.parcels() + quantity, Relaxed);
     }
 
-    pub(super) fn store_outlet_state(&self, state: LinkState) {
+    pub(crate) fn store_outlet_state(&self, state: LinkState) {
         self.produced.state.store(state as u8, Relaxed);
     }
 
@@ -209,12 +209,12 @@ impl LinkCell {
         self.consumed.held.store(held, Relaxed);
     }
 
-    pub(super) fn add_finished(&self, quantity: u64) {
+    pub(crate) fn add_finished(&self, quantity: u64) {
         // the inlet alone writes it
         self.consumed.finished.store(self.finished() + quantity, Relaxed);
     }
 
-    pub(super) fn store_limit(&self, limit: Limit) {
+    pub(crate) fn store_limit(&self, limit: Limit) {
         self.consumed.limit_quantity.store(limit.quantity, Relaxed);
         self.consumed.limit_messages.store(limit.messages, Relaxed);
     }
