@@ -9,6 +9,7 @@
 use super::io::Io;
 use super::queue::WriteQueue;
 use crate::component::control::{CanConnect, Connected, ControlError, Envelope, RequestProducerState};
+use crate::component::drive::cannot_rewind;
 use crate::component::port::Asker;
 use crate::component::stock::{Directions, Duplex, HalfClose, Outcome, PartResult, Pull};
 use crate::component::{Outlet, Peer};
@@ -28,6 +29,8 @@ pub struct Stream {
     state: State,
     queue: WriteQueue,
     read: u64,
+    /// What was read can be read once more.
+    rereadable: bool,
     settings: StreamSettings,
     hook: Option<CloseHook>,
     /// What must live as long as the connection does: a listener's place for it.
@@ -79,7 +82,16 @@ impl Stream {
     }
 
     fn new(name: Arc<str>, settings: StreamSettings, state: State) -> Self {
-        Self { name, state, queue: WriteQueue::default(), read: 0, settings, hook: None, guard: None }
+        Self {
+            name,
+            state,
+            queue: WriteQueue::default(),
+            read: 0,
+            rereadable: false,
+            settings,
+            hook: None,
+            guard: None,
+        }
     }
 
     /// Names it, for links, errors and supervisors. Its peer by default.
@@ -110,6 +122,12 @@ impl Stream {
     #[must_use]
     pub fn on_close(mut self, hook: impl FnOnce(&Outcome) + 'static) -> Self {
         self.hook = Some(Box::new(hook));
+        self
+    }
+
+    /// What was read can be read once more: a regular file.
+    pub(crate) fn rereadable(mut self) -> Self {
+        self.rereadable = true;
         self
     }
 
@@ -237,6 +255,17 @@ impl Duplex for Stream {
         let Some(io) = self.io() else { return Poll::Pending };
         let error = ready!(io.poll_lost(cx));
         Poll::Ready(self.failed("lost", error))
+    }
+
+    fn rewind(&mut self, by: u64) -> PartResult {
+        if !self.rereadable || by > self.read {
+            return Err(cannot_rewind());
+        }
+        if let Some(io) = self.io() {
+            io.rewind(by);
+            self.read -= by;
+        }
+        Ok(())
     }
 
     fn breaks_both(&self) -> bool {

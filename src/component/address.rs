@@ -229,6 +229,12 @@ impl<T: Payload> AnyOutlet for OutletRef<T> {
         rx
     }
 
+    fn rewind(&self, by: u64) -> oneshot::Receiver<Result<(), Reason>> {
+        let (tx, rx) = oneshot::channel();
+        self.0.send(OutletMsg::Rewind(by, tx));
+        rx
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

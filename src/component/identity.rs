@@ -2,7 +2,7 @@
 
 use crate::proto::link::{Cause, Origin, Reason};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// The process-wide unique name of a component.
@@ -34,6 +34,8 @@ pub struct ComponentInfo {
     name: Arc<str>,
     two_way: bool,
     driven: bool,
+    /// A supervisor will rebuild it if it fails by its own fault (rule S1).
+    rebuilt: AtomicBool,
     cause: OnceLock<Arc<Cause>>,
 }
 
@@ -46,7 +48,8 @@ impl ComponentInfo {
 
     /// The same, and whether a future of its own keeps the actor alive.
     pub(crate) fn with_driver(name: impl Into<Arc<str>>, two_way: bool, driven: bool) -> Arc<Self> {
-        Arc::new(Self { id: ComponentId::next(), name: name.into(), two_way, driven, cause: OnceLock::new() })
+        let (rebuilt, cause) = (AtomicBool::new(false), OnceLock::new());
+        Arc::new(Self { id: ComponentId::next(), name: name.into(), two_way, driven, rebuilt, cause })
     }
 
     /// Its process-wide name.
@@ -67,6 +70,15 @@ impl ComponentInfo {
     /// True if a future of its own keeps the actor alive, as an agent's does.
     pub fn is_driven(&self) -> bool {
         self.driven
+    }
+
+    /// True if a supervisor will rebuild it: each link that it joins is armed (rule S1).
+    pub fn is_rebuilt(&self) -> bool {
+        self.rebuilt.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_rebuilt(&self, rebuilt: bool) {
+        self.rebuilt.store(rebuilt, Ordering::Relaxed);
     }
 
     /// The one cause that it was aborted with, if it was.

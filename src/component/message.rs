@@ -60,6 +60,8 @@ pub(crate) enum OutletMsg<T> {
     Release(LinkId),
     /// Stop at a definite position.
     Detach(LinkId, Reply<Option<Count>>),
+    /// Give what it has given last once more: so much of what was sent, and what waits.
+    Rewind(u64, oneshot::Sender<Result<(), Reason>>),
 }
 
 impl<T> fmt::Debug for InletMsg<T> {
@@ -84,6 +86,7 @@ impl<T> fmt::Debug for OutletMsg<T> {
             Self::Reserve(_) => "Reserve",
             Self::Release(_) => "Release",
             Self::Detach(..) => "Detach",
+            Self::Rewind(..) => "Rewind",
         })
     }
 }
@@ -240,6 +243,9 @@ pub trait AnyOutlet: Send + Sync {
     fn release(&self, link: LinkId);
     /// First step of a detach: the position at which the producer stopped; `None` if the link is not attached there.
     fn detach(&self, link: LinkId) -> oneshot::Receiver<Option<Count>>;
+    /// Has the component go back by so much of what this outlet has sent, while it is not attached, to give it once more. 0 asks
+    /// whether it could.
+    fn rewind(&self, by: u64) -> oneshot::Receiver<Result<(), Reason>>;
     /// The typed reference.
     fn as_any(&self) -> &dyn std::any::Any;
 }
@@ -286,7 +292,8 @@ pub enum InletEvent<T> {
         /// True if the data is complete (rule E1).
         clean: bool,
     },
-    /// The producer was detached; nothing was lost. Another may be attached.
+    /// The producer was detached; nothing was lost. Another may be attached. Also after the producer failed, if it is to be
+    /// rebuilt (rule S1).
     Detached,
 }
 
@@ -298,7 +305,7 @@ pub enum OutletEvent {
     Attached,
     /// The consumer granted more.
     Credit,
-    /// The consumer was detached. Another may be attached.
+    /// The consumer was detached. Another may be attached. Also after the consumer failed, if it is to be rebuilt (rule S1).
     Detached,
 }
 

@@ -77,6 +77,7 @@ impl Graph {
                 self.joined(link.id(), component)
             }
             Note::Over { link, side, terminal } => self.over(link, side, terminal),
+            Note::Suspended { .. } => vec![],
             Note::Gone { component } => vec![Change::Gone { component, name: self.gone(component) }],
             Note::Closed { link } => {
                 self.forget(link);

@@ -620,6 +620,8 @@ impl<T: Payload> ConsumerProbe<T> {
                     base.tell(Consumed::Aborted);
                 }
             }
+            // a probe is attached by hand, to what nobody rebuilds
+            Down::Suspend { .. } => {}
         }
     }
 
@@ -844,6 +846,8 @@ impl<T: Payload> ProducerProbe<T> {
                     base.tell(Produced::Aborted);
                 }
             }
+            // a probe is attached by hand, to what nobody rebuilds
+            OutletMsg::Up(Up::Suspend { .. } | Up::Finished { .. }) | OutletMsg::Rewind(..) => {}
             OutletMsg::Control(_, envelope) => base.question(envelope),
             OutletMsg::Reserve(reserve) => self.reserve(*reserve),
             OutletMsg::Release(_) => base.part(),

@@ -27,6 +27,13 @@ pub enum Down<T> {
         /// The attachment that this belongs to.
         link: LinkId,
     },
+    /// The producer failed and will be rebuilt; the cause is already in the cell (rule S1).
+    Suspend {
+        /// The attachment that this belongs to.
+        link: LinkId,
+        /// What it had sent, all of it before this message.
+        at: Count,
+    },
 }
 
 /// Consumer to producer.
@@ -41,6 +48,16 @@ pub enum Up {
     },
     /// The link is aborted; the cause is already in the cell (rule A2).
     Abort {
+        /// The attachment that this belongs to.
+        link: LinkId,
+    },
+    /// The consumer failed and will be rebuilt; the cause is already in the cell (rule S1).
+    Suspend {
+        /// The attachment that this belongs to.
+        link: LinkId,
+    },
+    /// The consumer has finished with everything, to an outlet that waits for it behind its end (rule S2).
+    Finished {
         /// The attachment that this belongs to.
         link: LinkId,
     },
@@ -60,5 +77,13 @@ pub enum Terminal {
     Detached {
         /// What had passed when the producer stopped.
         at: Count,
+    },
+    /// One end failed by its own fault and is to be rebuilt (rule S1). At that end the port is over; the other one is parted, as
+    /// after a detach, and can be attached again.
+    Suspended {
+        /// What this end had sent or accepted.
+        at: Count,
+        /// Why, and where it began. Only the component that failed is told.
+        cause: Arc<Cause>,
     },
 }
