@@ -19,6 +19,10 @@ fn s1_a_failed_consumer_loses_what_it_had_and_its_producer_goes_on_behind_it() {
             pair.attach(life).expect("free");
             told.go_on(&mut pair, &mut rng, life);
             if life + 1 < lives {
+                // one that dies before it hears of its link is no failure of a link
+                while !pair.record(life).attached {
+                    pair.step();
+                }
                 pair.fail(Node::Consumer(life), cause("consumer"));
                 // grants and items that were under way come to nothing
                 pair.drive();
