@@ -202,16 +202,8 @@ pub struct Parted {
     info: Arc<ComponentInfo>,
     way: Box<dyn super::message::ManageHandle>,
     cause: Arc<Cause>,
-    hold: Hold,
+    hold: Option<Box<dyn Any + Send>>,
     waits: bool,
-}
-
-struct Hold(#[expect(dead_code, reason = "its drop is its use")] Option<Box<dyn Any + Send>>);
-
-impl fmt::Debug for Hold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hold")
-    }
 }
 
 impl Parted {
@@ -221,7 +213,7 @@ impl Parted {
         way: Box<dyn super::message::ManageHandle>,
         cause: Arc<Cause>,
     ) -> Self {
-        Self { info, way, cause, hold: Hold(hold), waits: true }
+        Self { info, way, cause, hold, waits: true }
     }
 
     /// Who it is.
@@ -234,7 +226,12 @@ impl Parted {
         &self.cause
     }
 
-    /// It is attached again, or has been told otherwise.
+    /// It is told another cause than that of the failure.
+    pub(crate) fn abort(mut self, cause: &Arc<Cause>) {
+        self.cause = cause.clone();
+    }
+
+    /// It is attached again.
     pub fn goes_on(mut self) {
         self.waits = false;
     }
@@ -245,6 +242,8 @@ impl Drop for Parted {
         if self.waits {
             self.way.abort(&self.cause);
         }
+        // not before the message is in its mailbox
+        drop(self.hold.take());
     }
 }
 

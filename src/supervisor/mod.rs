@@ -47,6 +47,7 @@ mod event;
 mod export;
 mod graph;
 mod guard;
+mod restart;
 mod shutdown;
 mod snapshot;
 mod splice;
@@ -58,6 +59,7 @@ pub use blame::{Finding, Verdict};
 pub use detach::DetachFailure;
 pub use event::{Event, EventBatch};
 pub use guard::{Exceeded, GuardId, Guards, Overrun, Wait, WaitFor, WaitPath};
+pub use restart::{Again, BackOff, Gap, Known, Loss, LossError, Place, Rebuilt, Restart, RestartError};
 pub use shutdown::ShutdownReport;
 pub use snapshot::{ComponentView, LinkView, Snapshot};
 pub use splice::{SpliceFailure, Spliced};
@@ -153,6 +155,8 @@ pub struct SupervisorActor {
     /// The components that a splice works on.
     splicing: BTreeSet<ComponentId>,
     guarding: guard::Guarding,
+    /// The components that are rebuilt when they fail.
+    places: restart::Places,
 }
 
 impl fmt::Debug for SupervisorActor {
@@ -192,7 +196,8 @@ impl Handler<Noted> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, noted: Noted, ctx: &mut Context<Self>) {
-        for change in self.graph.note(noted.0) {
+        let Some(note) = self.watch_places(noted.0, ctx) else { return self.check_shutdown() };
+        for change in self.graph.note(note) {
             match change {
                 graph::Change::Event(event) => self.emit(event, ctx),
                 graph::Change::Aborted { link, cause } => self.tear_down(link, cause, ctx),
@@ -201,6 +206,7 @@ impl Handler<Noted> for SupervisorActor {
                     if let Some(name) = name {
                         self.emit(Event::ComponentGone { component, name }, ctx);
                     }
+                    self.place_gone(component, ctx);
                     self.member_gone(component, ctx);
                     self.guarded_gone(component, ctx);
                 }
