@@ -1,7 +1,7 @@
 //! The life of a place: armed, failed, waiting, being built, running again, or given up. The table is in the [module](super).
 
 use super::back_off::Attempts;
-use super::place::{Joint, Kept, Neighbour, State};
+use super::place::{Joint, Kept, Neighbour, State, Timer};
 use super::rejoin::{Consumer, Ends, Joined, Missed, Producer, can_rewind};
 use super::{Again, Arm, Factory, Loss, Place, Rebuilt, RestartError};
 use crate::component::ComponentId;
@@ -11,7 +11,7 @@ use crate::proto::link::{Cause, Count, LinkId, Origin, Reason, Side, Terminal};
 use crate::supervisor::SupervisorActor;
 use crate::supervisor::event::{Emit, Event};
 use actix::fut::wrap_future;
-use actix::{ActorFutureExt, AsyncContext, Context, Handler};
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message};
 use futures_util::FutureExt;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -250,17 +250,22 @@ impl SupervisorActor {
     fn wait(&mut self, id: u64, cause: Arc<Cause>, ctx: &mut Context<Self>) {
         let Some(place) = self.places.get(id) else { return };
         let Some(after) = place.attempts.next() else { return self.give_up(id, cause, ctx) };
-        place.state = State::Waiting { cause };
         let attempt = place.attempts.made();
+        let me = ctx.address().downgrade();
+        let timer = Timer::start(after, move || {
+            if let Some(me) = me.upgrade() {
+                me.do_send(BackOffOver { id, attempt });
+            }
+        });
+        place.state = State::Waiting { cause, timer };
         let (component, name) = (place.info.id(), place.info.name().clone());
         self.emit(Event::Restarting { component, name, attempt, after }, ctx);
-        ctx.run_later(after, move |act, ctx| act.build(id, attempt, ctx));
     }
 
     fn build(&mut self, id: u64, attempt: u32, ctx: &mut Context<Self>) {
         let observer = self.observer(ctx);
         let Some(place) = self.places.get(id).filter(|place| place.attempts.made() == attempt) else { return };
-        let State::Waiting { cause } = &place.state else { return };
+        let State::Waiting { cause, .. } = &place.state else { return };
         let cause = cause.clone();
         let graph = &self.graph;
         let producer = place.inlet.as_ref().map(|joint| {
@@ -396,6 +401,24 @@ impl SupervisorActor {
         self.disarm_ports(&place);
         let beside: Vec<ComponentId> = place.neighbours().collect();
         self.splicing.retain(|member| !beside.contains(member));
+    }
+}
+
+/// The back-off of a place is over.
+struct BackOffOver {
+    id: u64,
+    attempt: u32,
+}
+
+impl Message for BackOffOver {
+    type Result = ();
+}
+
+impl Handler<BackOffOver> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, BackOffOver { id, attempt }: BackOffOver, ctx: &mut Context<Self>) {
+        self.build(id, attempt, ctx);
     }
 }
 

@@ -8,6 +8,8 @@ use crate::proto::link::{Cause, LinkId, Side};
 use actix::SpawnHandle;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// All places of a supervisor.
@@ -59,9 +61,33 @@ pub(super) enum State {
     /// It failed, and is not gone or its neighbours have not parted.
     Failed { cause: Arc<Cause>, gone: bool },
     /// The back-off runs.
-    Waiting { cause: Arc<Cause> },
+    Waiting {
+        cause: Arc<Cause>,
+        #[expect(dead_code, reason = "its drop is its use")]
+        timer: Timer,
+    },
     /// The factory works, or its component is being attached.
     Building { work: SpawnHandle },
+}
+
+/// A back-off under way; dropped, it never ends. It is no future of the supervisor's actor, which would live on for it
+/// when nobody holds it any more.
+#[derive(Debug)]
+pub(super) struct Timer(JoinHandle<()>);
+
+impl Timer {
+    pub(super) fn start(after: Duration, then: impl FnOnce() + 'static) -> Self {
+        Self(actix_rt::spawn(async move {
+            tokio::time::sleep(after).await;
+            then();
+        }))
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Places {
