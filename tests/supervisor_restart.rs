@@ -30,7 +30,7 @@ use versile_io::component::stock::{
 use versile_io::component::{InletRef, OutletRef};
 use versile_io::proto::link::{Count, Credit, LinkId, LinkState, Reason, Window};
 use versile_io::supervisor::{
-    BackOff, Event, Events, Known, Loss, LossError, Place, Rebuilt, Restart, RestartError, Supervisor, Target,
+    BackOff, Built, Event, Events, Known, Loss, LossError, Place, Restart, RestartError, Supervisor, Target,
 };
 
 // ---- the server that is killed
@@ -159,7 +159,7 @@ fn killed_50_times_with_resume_the_far_file_is_identical() {
         let armed = supervisor.restart(Place::Consumer(link), restart, move |again| async move {
             let (inlet, has) = connect(address).await?;
             assert!(has <= again.sent, "{has} of {}", again.sent);
-            Ok(Rebuilt::sink(&inlet).has(has))
+            Ok(Built::sink(&inlet).has(has))
         });
         armed.await.expect("armed");
         server.armed.store(true, SeqCst);
@@ -198,7 +198,7 @@ fn killed_50_times_with_lose_the_reported_gap_is_exactly_what_is_missing() {
                 let mut began = began.lock().expect("not poisoned");
                 let has = began.0 + (len - began.1);
                 *began = (again.sent, len);
-                Ok(Rebuilt::sink(&inlet).has(has))
+                Ok(Built::sink(&inlet).has(has))
             }
         });
         armed.await.expect("armed");
@@ -414,7 +414,7 @@ impl Rig {
         let factory = move |_| {
             let way = ways.lock().expect("not poisoned").next().unwrap_or(Way::Never);
             let (inlet, _) = Keep::new(&store, way, store.len() + 10_000).start();
-            let rebuilt = Rebuilt::sink(&inlet).has(store.len());
+            let rebuilt = Built::sink(&inlet).has(store.len());
             std::future::ready(Ok(rebuilt))
         };
         self.keep(restart, factory).await;
@@ -426,7 +426,7 @@ impl Rig {
     async fn keep<F, Fut>(&self, restart: Restart, factory: F)
     where
         F: FnMut(versile_io::supervisor::Again) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Rebuilt, Reason>> + 'static,
+        Fut: Future<Output = Result<Built, Reason>> + 'static,
     {
         self.supervisor.restart(Place::Consumer(self.link), restart, factory).await.expect("armed");
         self.gate.open();
@@ -446,6 +446,70 @@ fn a_sink_that_fails_and_panics_is_rebuilt_and_its_source_goes_back() {
         assert!(outcome.is_clean(), "{outcome}");
         rig.store.is(3, TOTAL);
         forgotten(&rig.supervisor).await;
+    });
+}
+
+#[test]
+fn a_sink_that_is_kept_before_it_is_attached_may_fail_at_once() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let store = Store::default();
+        let (source, gate) = Again::new(3);
+        gate.open();
+        let (outlet, source) = source.start();
+        let (inlet, _) = Keep::new(&store, Way::Panics, 0).start();
+        let kept = store.clone();
+        let factory = move |_| {
+            let (inlet, _) = Keep::new(&kept, Way::Never, 0).start();
+            std::future::ready(Ok(Built::sink(&inlet).has(kept.len())))
+        };
+        supervisor.keep(Built::sink(&inlet), resume(), factory.clone()).await.expect("kept");
+        let again = supervisor.keep(Built::sink(&inlet), resume(), factory).await;
+        assert!(matches!(again, Err(RestartError::Already(_))), "{again:?}");
+        supervisor.attach(&outlet, &inlet).await.expect("attached");
+        drop((outlet, inlet));
+        let (_, outcome) = within(source).await;
+        assert!(outcome.is_clean(), "{outcome}");
+        store.is(3, TOTAL);
+        forgotten(&supervisor).await;
+    });
+}
+
+#[test]
+fn resume_with_a_producer_that_cannot_go_back_gives_up_and_says_so() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let store = Store::default();
+        let (outlet, source) = Pattern::new(3, TOTAL).start();
+        let (inlet, _) = Keep::new(&store, Way::Fails, 10_000).start();
+        let kept = store.clone();
+        let factory = move |_| {
+            let (inlet, _) = Keep::new(&kept, Way::Never, 0).start();
+            std::future::ready(Ok(Built::sink(&inlet).has(kept.len())))
+        };
+        supervisor.keep(Built::sink(&inlet), resume(), factory).await.expect("kept");
+        supervisor.attach(&outlet, &inlet).await.expect("attached");
+        drop((outlet, inlet));
+        let (_, outcome) = within(source).await;
+        assert!(outcome.to_string().contains("to go back"), "{outcome}");
+        forgotten(&supervisor).await;
+    });
+}
+
+#[test]
+fn kept_and_gone_before_it_is_attached_leaves_nothing() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let (inlet, _) = Keep::new(&Store::default(), Way::Never, 0).start();
+        let held = Arc::new(());
+        let hold = held.clone();
+        let factory = move |_| {
+            let _ = &hold;
+            std::future::ready(Err(Reason::Requested("never asked".into())))
+        };
+        supervisor.keep(Built::sink(&inlet), resume(), factory).await.expect("kept");
+        drop(inlet);
+        until("the factory is dropped", || Arc::strong_count(&held) == 1).await;
     });
 }
 
@@ -508,7 +572,7 @@ fn without_word_of_the_far_end_the_link_counts_what_was_finished() {
         let factory = move |again: versile_io::supervisor::Again| {
             seen.store(again.finished, SeqCst);
             let (inlet, _) = Keep::new(&store, Way::Never, 0).start();
-            std::future::ready(Ok(Rebuilt::sink(&inlet)))
+            std::future::ready(Ok(Built::sink(&inlet)))
         };
         rig.keep(lose, factory).await;
         let (at, gap) = event(&mut rig.events, |event| match event {
@@ -543,7 +607,7 @@ fn a_source_is_rebuilt_where_the_old_one_stopped() {
         let link = supervisor.attach(&outlet, &inlet).await.expect("attached");
         let factory = move |again: versile_io::supervisor::Again| {
             let outlet: OutletRef<Bytes> = source(again.delivered, again.attempt.is_multiple_of(2));
-            std::future::ready(Ok(Rebuilt::source(&outlet)))
+            std::future::ready(Ok(Built::source(&outlet)))
         };
         let back_off = BackOff { stable: Duration::from_secs(60), ..soon() };
         let restart = Restart { loss: Loss::Resume, back_off };
@@ -593,7 +657,7 @@ fn a_filter_is_rebuilt_between_its_neighbours() {
         let factory = |again: versile_io::supervisor::Again| {
             let (into, out, _) = Brittle { left: 40_000 }.start();
             // it gives as much as it takes: what the consumer has taken is what it has
-            std::future::ready(Ok(Rebuilt::filter(&into, &out).has(again.delivered)))
+            std::future::ready(Ok(Built::filter(&into, &out).has(again.delivered)))
         };
         supervisor.restart(Place::Producer(first), resume(), factory).await.expect("armed");
         let again = supervisor.restart(Place::Consumer(second), resume(), factory).await;
@@ -623,7 +687,7 @@ fn a_sink_whose_arbiter_stops_is_rebuilt() {
         let here = store.clone();
         let factory = move |_| {
             let (inlet, _) = Keep::new(&here, Way::Never, 0).start();
-            std::future::ready(Ok(Rebuilt::sink(&inlet).has(here.len())))
+            std::future::ready(Ok(Built::sink(&inlet).has(here.len())))
         };
         supervisor.restart(Place::Consumer(link), resume(), factory).await.expect("armed");
         gate.open();
@@ -674,7 +738,7 @@ fn a_factory_that_fails_and_panics_is_asked_again_and_told_why() {
                     2 => panic!("not yet either"),
                     _ => {
                         let (inlet, _) = Keep::new(&store, Way::Never, 0).start();
-                        Ok(Rebuilt::sink(&inlet).has(store.len()))
+                        Ok(Built::sink(&inlet).has(store.len()))
                     }
                 }
             }
@@ -857,4 +921,123 @@ fn an_orderly_end_and_an_abort_from_elsewhere_rebuild_nothing() {
         }
         until("nothing", || true).await;
     });
+}
+
+/// Fails now and then, whatever comes.
+struct Moody {
+    rng: fastrand::Rng,
+    mood: u32,
+}
+
+impl Moody {
+    fn strikes(&mut self) -> PartResult {
+        match self.rng.u32(..self.mood) {
+            0 => Err(Reason::Requested("moody".into())),
+            1 => panic!("moody"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Filter for Moody {
+    type In = Bytes;
+    type Out = Bytes;
+    fn apply(&mut self, item: Bytes, out: &mut Outbox<Bytes>) -> PartResult {
+        out.push(item);
+        self.strikes()
+    }
+    fn name(&self) -> Arc<str> {
+        "moody filter".into()
+    }
+}
+
+impl Sink for Moody {
+    type In = Bytes;
+    fn consume(&mut self, _: Bytes) -> PartResult {
+        self.strikes()
+    }
+    fn name(&self) -> Arc<str> {
+        "moody sink".into()
+    }
+}
+
+/// A source that fails, two filters and a sink, all of them rebuilt and some on another arbiter: places side by side that fail
+/// at the same time. Whatever happens, the chain comes to one end, and nothing is left.
+#[test]
+fn places_side_by_side_that_fail_at_random_come_to_one_end_and_leave_nothing() {
+    let rounds = std::env::var("VERSILE_ROUNDS").map_or(40, |text| text.parse().expect("a number of rounds"));
+    let _one = serial();
+    System::new().block_on(async {
+        let arbiter = Arbiter::new();
+        let (mut clean, mut broken) = (0, 0);
+        for round in 0..rounds {
+            let before = census();
+            let supervisor = Supervisor::start();
+            let mut events = supervisor.watch().await;
+            let mut rng = fastrand::Rng::with_seed(seed() * 10_000 + round);
+            let mood = rng.u32(20..400);
+            let mut fork = || Moody { rng: rng.fork(), mood };
+            let (source, gate) = Again::new(round);
+            let (outlet, done) = source.start();
+            let (into, out, _) = fork().start_filter();
+            let far = fork();
+            let (far_into, far_out) = elsewhere::on(&arbiter.handle(), move || {
+                let (into, out, _) = far.start_filter();
+                (into, out)
+            })
+            .await;
+            let inlet = fork().start_sink();
+            let last = supervisor.attach(&far_out, &inlet).await.expect("attached");
+            let middle = supervisor.attach(&out, &far_into).await.expect("attached");
+            let first = supervisor.attach(&outlet, &into).await.expect("attached");
+            let lose = Restart { loss: Loss::Lose, back_off: BackOff { attempts: 3, ..soon() } };
+            for (place, handle) in [(first, None), (middle, Some(arbiter.handle()))] {
+                let mut rng = rng.fork();
+                let factory = move |_| {
+                    let moody = Moody { rng: rng.fork(), mood };
+                    let handle = handle.clone();
+                    async move {
+                        let make = move || {
+                            let (into, out, _) = moody.start_filter();
+                            (into, out)
+                        };
+                        let (into, out) = match handle {
+                            Some(handle) => elsewhere::on(&handle, make).await,
+                            None => make(),
+                        };
+                        Ok(Built::filter(&into, &out))
+                    }
+                };
+                supervisor.restart(Place::Consumer(place), lose, factory).await.expect("armed");
+            }
+            let mut rng = rng.fork();
+            let factory = move |_| std::future::ready(Ok(Built::sink(&Moody { rng: rng.fork(), mood }.start_sink())));
+            supervisor.restart(Place::Consumer(last), lose, factory).await.expect("armed");
+            drop((outlet, into, out, far_into, far_out, inlet));
+            gate.open();
+            let (_, outcome) = within(done).await;
+            match outcome {
+                Outcome::Ended { .. } => clean += 1,
+                Outcome::Aborted(_) => broken += 1,
+                other => panic!("round {round}: {other}"),
+            }
+            forgotten(&supervisor).await;
+            let all = supervisor::events_so_far(&supervisor, &mut events).await;
+            let gave_up = all.iter().filter(|event| matches!(event, Event::GaveUp { .. })).count();
+            assert!(gave_up <= 3, "round {round}: {all:?}");
+            drop((supervisor, events));
+            nothing_left(before).await;
+        }
+        assert!(clean > 0 && broken > 0 || rounds < 40, "{clean} came through, {broken} did not");
+        arbiter.stop();
+    });
+}
+
+impl Moody {
+    fn start_filter(self) -> (InletRef<Bytes>, OutletRef<Bytes>, Done<Self>) {
+        Filter::start(self)
+    }
+    fn start_sink(self) -> InletRef<Bytes> {
+        Sink::start(self).0
+    }
 }

@@ -208,6 +208,10 @@ pub fn manage<A: Component>(act: &mut A, msg: Manage, ctx: &mut Context<A>) {
         ManageMsg::Abort(cause) => abort(act, ctx, &cause),
         ManageMsg::Drain => guarded(act, ctx, |act, ctx| act.on_drain(ctx)),
         ManageMsg::Stop => ctx.stop(),
+        ManageMsg::Identify(observer, reply) => {
+            owner.observed_by(&observer);
+            let _ = reply.send(owner.info.clone());
+        }
         ManageMsg::Settle(reply) => owner.wait_settled(reply),
         ManageMsg::Flush(reply) => {
             let mut flushed = Ok(());

@@ -7,7 +7,7 @@ use super::address::{DownTx, WeakUpTx};
 use super::control::Envelope;
 use super::link::Link;
 use crate::component::ComponentInfo;
-use crate::component::link::ComponentHandle;
+use crate::component::link::{ComponentHandle, Observer};
 use crate::proto::link::{AttachError, Cause, Count, Down, LinkId, Origin, Reason, Up, Violation};
 use actix::Message;
 use std::fmt;
@@ -197,6 +197,8 @@ pub(crate) enum ManageMsg {
     Drain,
     /// Stop the actor, whatever it does.
     Stop,
+    /// Say who it is, and tell this observer when it is gone, attached or not.
+    Identify(Arc<dyn Observer>, oneshot::Sender<Arc<ComponentInfo>>),
     /// Answer once it holds nothing and all it gave is sent.
     Settle(oneshot::Sender<()>),
     /// Give what it holds, since it is to leave its chain.
@@ -222,6 +224,8 @@ pub trait ManageHandle: Send + Sync + fmt::Debug {
     fn is_alive(&self) -> bool;
     /// The same way, to keep.
     fn boxed(&self) -> Box<dyn ManageHandle>;
+    /// Who it is; the observer is told when it is gone, attached or not.
+    fn identify(&self, observer: Arc<dyn Observer>) -> oneshot::Receiver<Arc<ComponentInfo>>;
     /// Resolves once the component holds nothing and all it gave is sent.
     fn settle(&self) -> oneshot::Receiver<()>;
     /// Has the component give what it holds.
@@ -246,6 +250,8 @@ pub trait AnyOutlet: Send + Sync {
     /// Has the component go back by so much of what this outlet has sent, while it is not attached, to give it once more. 0 asks
     /// whether it could.
     fn rewind(&self, by: u64) -> oneshot::Receiver<Result<(), Reason>>;
+    /// A weak way to the component as a whole.
+    fn manage(&self) -> Box<dyn ManageHandle>;
     /// The typed reference.
     fn as_any(&self) -> &dyn std::any::Any;
 }

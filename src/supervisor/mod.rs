@@ -59,7 +59,7 @@ pub use blame::{Finding, Verdict};
 pub use detach::DetachFailure;
 pub use event::{Event, EventBatch};
 pub use guard::{Exceeded, GuardId, Guards, Overrun, Wait, WaitFor, WaitPath};
-pub use restart::{Again, BackOff, Gap, Known, Loss, LossError, Place, Rebuilt, Restart, RestartError};
+pub use restart::{Again, BackOff, Built, Gap, Known, Loss, LossError, Place, Restart, RestartError};
 pub use shutdown::ShutdownReport;
 pub use snapshot::{ComponentView, LinkView, Snapshot};
 pub use splice::{SpliceFailure, Spliced};

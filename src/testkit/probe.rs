@@ -877,6 +877,10 @@ impl<T: Payload> UpTx<T> for ProducerProbe<T> {
     fn weak(&self) -> Box<dyn WeakUpTx<T>> {
         Box::new(WeakProducer(Arc::downgrade(&self.0)))
     }
+
+    fn manage(&self) -> Box<dyn ManageHandle> {
+        Box::new(WeakProducer(Arc::downgrade(&self.0)))
+    }
 }
 
 /// A weak way to a producing probe.
@@ -935,6 +939,11 @@ macro_rules! managed {
 
             fn boxed(&self) -> Box<dyn ManageHandle> {
                 Box::new(Self(self.0.clone()))
+            }
+
+            // a probe is worked by hand: nobody rebuilds it
+            fn identify(&self, _: Arc<dyn Observer>) -> oneshot::Receiver<Arc<ComponentInfo>> {
+                oneshot::channel().1
             }
 
             // a probe holds nothing, and has no state to hand on

@@ -113,7 +113,13 @@ impl Owner {
 
     /// A port joins this link: its observer is told when the component is gone.
     fn joins(&self, link: &Link) {
-        let Some(observer) = link.observer() else { return };
+        if let Some(observer) = link.observer() {
+            self.observed_by(observer);
+        }
+    }
+
+    /// This observer is told when the component is gone.
+    pub(crate) fn observed_by(&self, observer: &Arc<dyn Observer>) {
         let mut observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner);
         if !observers.iter().any(|known| Arc::ptr_eq(known, observer)) {
             observers.push(observer.clone());

@@ -3,10 +3,10 @@
 use super::back_off::Attempts;
 use super::place::{Joint, Kept, Neighbour, State, Timer};
 use super::rejoin::{Consumer, Ends, Joined, Missed, Producer, can_rewind};
-use super::{Again, Arm, Factory, Loss, Place, Rebuilt, RestartError};
-use crate::component::ComponentId;
+use super::{Again, Arm, Built, Factory, Keep, Loss, Place, RestartError};
 use crate::component::drive::panic_text;
 use crate::component::link::{Note, Parted};
+use crate::component::{ComponentId, ComponentInfo};
 use crate::proto::link::{Cause, Count, LinkId, Origin, Reason, Side, Terminal};
 use crate::supervisor::SupervisorActor;
 use crate::supervisor::event::{Emit, Event};
@@ -32,7 +32,7 @@ impl Handler<Arm> for SupervisorActor {
             }
         };
         let producer = kept.inlet.as_ref().filter(|_| restart.loss == Loss::Resume).and_then(|joint| {
-            let edge = self.graph.link(joint.link)?;
+            let edge = self.graph.link(joint.link?)?;
             Some((edge.outlet.as_ref()?.upgrade()?, self.graph.name(edge.producer?)))
         });
         let asked = async move {
@@ -45,6 +45,24 @@ impl Handler<Arm> for SupervisorActor {
             // nobody may be waiting any more
             let _ = reply.send(answer.and_then(|()| act.arm(kept)));
         }));
+    }
+}
+
+impl Handler<Keep> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Keep { info, first, restart, factory, reply }: Keep, _: &mut Context<Self>) {
+        let joint = |there: bool| there.then(|| Joint::new(None, 0));
+        let joints = (joint(first.inlet.is_some()), joint(first.outlet.is_some()));
+        let known = self.graph.node(info.id()).is_some();
+        let kept = match known {
+            // attached already
+            true => self.find(Place::Component(info.id()), restart, factory),
+            false if self.shutdown.is_some() => Err(RestartError::ShuttingDown),
+            false => Ok(self.new_place(info, restart, factory, joints)),
+        };
+        // nobody may be waiting any more
+        let _ = reply.send(kept.and_then(|kept| self.arm(kept)));
     }
 }
 
@@ -74,18 +92,20 @@ impl SupervisorActor {
             let component = info.name().clone();
             return Err(RestartError::Shape { component, inlets: inlets.len(), outlets: outlets.len() });
         }
-        let joint =
-            |links: &[LinkId]| links.first().map(|link| Joint { link: *link, base: 0, beside: None, neighbour: None });
-        Ok(Kept {
-            id: 0,
-            info,
-            restart,
-            factory: Some(factory),
-            attempts: Attempts::new(restart.back_off, self.places.new_seed()),
-            inlet: joint(&inlets),
-            outlet: joint(&outlets),
-            state: State::Running { since: Instant::now() },
-        })
+        let joint = |links: &[LinkId]| links.first().map(|link| Joint::new(Some(*link), 0));
+        Ok(self.new_place(info, restart, factory, (joint(&inlets), joint(&outlets))))
+    }
+
+    fn new_place(
+        &self,
+        info: Arc<ComponentInfo>,
+        restart: super::Restart,
+        factory: Factory,
+        (inlet, outlet): (Option<Joint>, Option<Joint>),
+    ) -> Kept {
+        let attempts = Attempts::new(restart.back_off, self.places.new_seed());
+        let state = State::Running { since: Instant::now() };
+        Kept { id: 0, info, restart, factory: Some(factory), attempts, inlet, outlet, state }
     }
 
     /// The cells first: from here on a failure suspends.
@@ -99,13 +119,14 @@ impl SupervisorActor {
         }
         for (_, joint) in kept.joints() {
             // the chain may have changed while the producer was asked
-            if !self.graph.link(joint.link).is_some_and(|edge| edge.is_live() && edge.cell.cause().is_none()) {
+            let edge = joint.link.map(|link| self.graph.link(link));
+            if edge.is_some_and(|edge| !edge.is_some_and(|edge| edge.is_live() && edge.cell.cause().is_none())) {
                 return Err(RestartError::NotThere);
             }
         }
         kept.info.set_rebuilt(true);
         for (side, joint) in kept.joints() {
-            if let Some(edge) = self.graph.link(joint.link) {
+            if let Some(edge) = joint.link.and_then(|link| self.graph.link(link)) {
                 edge.cell.arm(side);
             }
         }
@@ -122,7 +143,7 @@ impl SupervisorActor {
     fn disarm_ports(&self, place: &Kept) {
         place.info.set_rebuilt(false);
         for (side, joint) in place.joints() {
-            if let Some(edge) = self.graph.link(joint.link) {
+            if let Some(edge) = joint.link.and_then(|link| self.graph.link(link)) {
                 edge.cell.disarm(side);
             }
         }
@@ -151,7 +172,7 @@ impl SupervisorActor {
     fn place_joins(&mut self, component: ComponentId, link: LinkId, own: Side) {
         let Some(place) = self.places.with(component).filter(|place| place.is_running()) else { return };
         let Some(joint) = place.joint_mut(own) else { return };
-        joint.link = link;
+        joint.link = Some(link);
     }
 
     /// The links counts from zero again on its next link.
@@ -170,7 +191,7 @@ impl SupervisorActor {
         place.state = State::Failed { cause: cause.clone(), gone: false };
         let (component, name) = (place.info.id(), place.info.name().clone());
         for joint in place.joints_mut() {
-            let edge = self.graph.link(joint.link);
+            let edge = joint.link.and_then(|link| self.graph.link(link));
             joint.beside = edge.and_then(|edge| edge.ends().find(|end| *end != component));
         }
         // splices beside it are refused meanwhile
@@ -208,10 +229,10 @@ impl SupervisorActor {
         }
         let Some(place) = self.places.with(component) else { return };
         let id = place.id;
-        let links: Vec<(Side, LinkId)> = place.joints().map(|(side, joint)| (side, joint.link)).collect();
+        let links: Vec<(Side, Option<LinkId>)> = place.joints().map(|(side, joint)| (side, joint.link)).collect();
         // all its ports are dropped: what the cells say of its ends is final
-        let suspension = |(side, link): &(Side, LinkId)| {
-            let edge = self.graph.link(*link)?;
+        let suspension = |(side, link): &(Side, Option<LinkId>)| {
+            let edge = self.graph.link((*link)?)?;
             edge.cell.suspension().filter(|s| s.side == *side && edge.cell.cause().is_none()).cloned()
         };
         let suspended: Vec<_> = links.iter().filter_map(suspension).collect();
@@ -223,7 +244,7 @@ impl SupervisorActor {
             }
             return;
         };
-        if let Some((side, link)) = links.first() {
+        if let Some((side, Some(link))) = links.first() {
             self.place_fails(*link, other(*side), &first.cause, ctx);
         }
         if !whole {
@@ -269,11 +290,11 @@ impl SupervisorActor {
         let cause = cause.clone();
         let graph = &self.graph;
         let producer = place.inlet.as_ref().map(|joint| {
-            let outlet = graph.link(joint.link)?.outlet.as_ref()?.upgrade()?;
+            let outlet = graph.link(joint.link?)?.outlet.as_ref()?.upgrade()?;
             Some(Producer { outlet, sent: joint.position(), finished: joint.finished() })
         });
         let consumer = place.outlet.as_ref().map(|joint| {
-            let inlet = graph.link(joint.link)?.inlet.as_ref()?.upgrade()?;
+            let inlet = graph.link(joint.link?)?.inlet.as_ref()?.upgrade()?;
             Some(Consumer { inlet, delivered: joint.position() })
         });
         let again = Again {
@@ -332,10 +353,8 @@ impl SupervisorActor {
         place.state = State::Running { since: Instant::now() };
         for (joint, new) in [(place.inlet.as_mut(), inlet), (place.outlet.as_mut(), outlet)] {
             if let (Some(joint), Some((link, base))) = (joint, new) {
-                old.push(joint.link);
-                if let Some(neighbour) =
-                    std::mem::replace(joint, Joint { link, base, beside: None, neighbour: None }).neighbour
-                {
+                old.extend(joint.link);
+                if let Some(neighbour) = std::mem::replace(joint, Joint::new(Some(link), base)).neighbour {
                     neighbour.parted.goes_on();
                 }
             }
@@ -427,7 +446,7 @@ async fn attempt_of(mut factory: Factory, again: Again, ends: Ends) -> (Factory,
     let panicked = |panic: Box<dyn std::any::Any + Send>| {
         Missed::again(Reason::Panicked(format!("in the factory: {}", panic_text(&*panic)).into()))
     };
-    let rebuilt: Result<Rebuilt, Missed> = match catch_unwind(AssertUnwindSafe(|| factory(again))) {
+    let rebuilt: Result<Built, Missed> = match catch_unwind(AssertUnwindSafe(|| factory(again))) {
         Err(panic) => Err(panicked(panic)),
         Ok(building) => match AssertUnwindSafe(building).catch_unwind().await {
             Err(panic) => Err(panicked(panic)),

@@ -42,7 +42,7 @@ pub(super) use place::Places;
 
 use super::{Supervisor, SupervisorActor};
 use crate::component::message::{AnyInlet, AnyOutlet};
-use crate::component::{ComponentId, InletRef, OutletRef, PairRef};
+use crate::component::{ComponentId, ComponentInfo, InletRef, OutletRef, PairRef};
 use crate::proto::link::{Cause, LinkId, Payload, Reason};
 use actix::{Context, Handler, Message};
 use futures_util::FutureExt;
@@ -91,14 +91,14 @@ pub struct Again {
 }
 
 /// What a factory gives: the new component's ports. The same ones as the component has that it takes the place of.
-pub struct Rebuilt {
+pub struct Built {
     inlet: Option<Box<dyn AnyInlet>>,
     outlet: Option<Box<dyn AnyOutlet>>,
     has: Option<u64>,
     begins: Option<u64>,
 }
 
-impl Rebuilt {
+impl Built {
     /// A component with an inlet alone.
     pub fn sink<T: Payload>(inlet: &InletRef<T>) -> Self {
         Self { inlet: Some(Box::new(inlet.clone())), outlet: None, has: None, begins: None }
@@ -135,9 +135,9 @@ impl Rebuilt {
     }
 }
 
-impl fmt::Debug for Rebuilt {
+impl fmt::Debug for Built {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rebuilt")
+        f.debug_struct("Built")
             .field("inlet", &self.inlet.is_some())
             .field("outlet", &self.outlet.is_some())
             .field("has", &self.has)
@@ -183,9 +183,49 @@ pub enum RestartError {
 }
 
 /// What runs a user's factory.
-pub(super) type Factory = Box<dyn FnMut(Again) -> LocalBoxFuture<'static, Result<Rebuilt, Reason>> + Send>;
+pub(super) type Factory = Box<dyn FnMut(Again) -> LocalBoxFuture<'static, Result<Built, Reason>> + Send>;
 
 impl Supervisor {
+    /// A component that was started and is not attached yet is built again by `factory` when it fails by its own fault, from its
+    /// first attachment on: as [`restart`](Self::restart), and nothing can fail before it is armed. `first` names the ports that
+    /// will be attached.
+    ///
+    /// With [`Loss::Resume`] it turns out only at a failure that the producer cannot go back; the chain is aborted then.
+    ///
+    /// # Errors
+    ///
+    /// [`RestartError`]; nothing has changed then.
+    ///
+    /// ```
+    /// use versile_io::agent::file::{self, WriteOptions};
+    /// use versile_io::component::stock::Duplex as _;
+    /// use versile_io::component::writer::ByteWriter;
+    /// use versile_io::supervisor::{Again, Built, Loss, Restart, Supervisor};
+    ///
+    /// # actix::System::new().block_on(async {
+    /// let supervisor = Supervisor::current();
+    /// let open = || file::write("/dev/null", WriteOptions { append: true, ..WriteOptions::default() }).start().0.inlet;
+    /// let inlet = open();
+    /// let restart = Restart { loss: Loss::Lose, ..Restart::default() };
+    /// let factory = move |_: Again| async move { Ok(Built::sink(&open())) };
+    /// supervisor.keep(Built::sink(&inlet), restart, factory).await.expect("kept");
+    /// let (_writer, outlet, _) = ByteWriter::start("log", 1024);
+    /// supervisor.attach(&outlet, &inlet).await.expect("attached");
+    /// # });
+    /// ```
+    pub async fn keep<F, Fut>(&self, first: Built, restart: Restart, mut factory: F) -> Result<(), RestartError>
+    where
+        F: FnMut(Again) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Built, Reason>> + 'static,
+    {
+        let way = first.inlet.as_ref().map(|inlet| inlet.manage());
+        let way = way.or_else(|| first.outlet.as_ref().map(|outlet| outlet.manage())).ok_or(RestartError::NotThere)?;
+        let info = way.identify(self.observer()).await.map_err(|_| RestartError::NotThere)?;
+        let factory: Factory = Box::new(move |again| factory(again).boxed_local());
+        let kept = self.request(|reply| Keep { info, first, restart, factory, reply }).await;
+        kept.unwrap_or(Err(RestartError::NoSupervisor))
+    }
+
     /// From now on the component at `place` is built again by `factory` when it fails by its own fault: an error or a panic of
     /// its own, the loss of what is behind it, or the stop of its actor. An orderly end, and an abort from elsewhere, are no
     /// such fault. The new component is attached where the old one was; its neighbours wait meanwhile, and hear `Detached` and
@@ -193,6 +233,8 @@ impl Supervisor {
     ///
     /// The factory runs on the supervisor's arbiter; how long it takes is its own affair, but an abort of the chain drops its
     /// future. It counts as failed if it returns a reason or panics.
+    ///
+    /// What fails before it is armed aborts its chain; a component that is not attached yet is [`keep`](Self::keep)ed.
     ///
     /// Not cancellable: dropping the future leaves the component armed.
     ///
@@ -202,7 +244,7 @@ impl Supervisor {
     pub async fn restart<F, Fut>(&self, place: Place, restart: Restart, mut factory: F) -> Result<(), RestartError>
     where
         F: FnMut(Again) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Rebuilt, Reason>> + 'static,
+        Fut: Future<Output = Result<Built, Reason>> + 'static,
     {
         let factory: Factory = Box::new(move |again| factory(again).boxed_local());
         let done = self.request(|reply| Arm { place, restart, factory, reply }).await;
@@ -224,6 +266,19 @@ pub(super) struct Arm {
 }
 
 impl Message for Arm {
+    type Result = ();
+}
+
+/// For a component that is not attached yet. Holds it by `first` until it is armed.
+pub(super) struct Keep {
+    pub(super) info: Arc<ComponentInfo>,
+    pub(super) first: Built,
+    pub(super) restart: Restart,
+    pub(super) factory: Factory,
+    pub(super) reply: oneshot::Sender<Result<(), RestartError>>,
+}
+
+impl Message for Keep {
     type Result = ();
 }
 

@@ -35,7 +35,8 @@ pub(super) struct Kept {
 /// One of the links of a place.
 #[derive(Debug)]
 pub(super) struct Joint {
-    pub(super) link: LinkId,
+    /// `None` before the first attachment.
+    pub(super) link: Option<LinkId>,
     /// The absolute position at which this link began.
     pub(super) base: u64,
     /// Who is at the other end, since the component failed.
@@ -113,7 +114,7 @@ impl Places {
                 Side::Producer => &place.inlet,
                 Side::Consumer => &place.outlet,
             };
-            joint.as_ref().is_some_and(|joint| joint.link == link)
+            joint.as_ref().is_some_and(|joint| joint.link == Some(link))
         })
     }
 
@@ -174,6 +175,11 @@ impl Kept {
 }
 
 impl Joint {
+    /// Not attached yet, or since when the stream is counted.
+    pub(super) fn new(link: Option<LinkId>, base: u64) -> Self {
+        Self { link, base, beside: None, neighbour: None }
+    }
+
     /// What the neighbour had sent or accepted, as an absolute position.
     pub(super) fn position(&self) -> u64 {
         self.base + self.neighbour.as_ref().map_or(0, |n| n.at)

@@ -1,7 +1,7 @@
 //! One attempt: what the factory gives is judged, the producer goes back if it must, and all is joined.
 
 use super::loss::{Gap, Loss, LossError, Verdict, judge_inlet, judge_outlet};
-use super::{Rebuilt, RestartError};
+use super::{Built, RestartError};
 use crate::component::ComponentInfo;
 use crate::component::link::Observer;
 use crate::component::message::{AnyInlet, AnyOutlet};
@@ -63,8 +63,8 @@ impl From<LossError> for Missed {
 }
 
 impl Ends {
-    pub(super) async fn rejoin(self, rebuilt: Rebuilt) -> Result<Joined, Missed> {
-        let Rebuilt { inlet, outlet, has, begins } = rebuilt;
+    pub(super) async fn rejoin(self, rebuilt: Built) -> Result<Joined, Missed> {
+        let Built { inlet, outlet, has, begins } = rebuilt;
         let feeding = pairing(self.producer.as_ref(), inlet.as_deref())?;
         let fed = pairing(self.consumer.as_ref(), outlet.as_deref())?;
         let into = feeding.map(|(end, _)| judge_inlet(self.loss, end.sent, end.finished, has)).transpose()?;
