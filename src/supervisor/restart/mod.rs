@@ -30,6 +30,7 @@
 //! Positions are absolute: counted in the quantity of the stream since the place was first attached, over all links that the
 //! place has had, splices included. What was lost and what is missing are computed from them alone (`loss.rs`).
 
+mod arm;
 mod back_off;
 mod cycle;
 mod loss;
