@@ -24,9 +24,7 @@ use versile_io::agent::file::{self, ReadOptions};
 use versile_io::agent::stream::StreamSettings;
 use versile_io::agent::tcp::{self, TcpOptions};
 use versile_io::component::census::census;
-use versile_io::component::stock::{
-    Directions, Done, Duplex as _, Filter, Outbox, Outcome, PartResult, Pull, Sink, Source,
-};
+use versile_io::component::stock::{Directions, Done, Duplex, Filter, Outbox, Outcome, PartResult, Pull, Sink, Source};
 use versile_io::component::{InletRef, OutletRef};
 use versile_io::proto::link::{Count, Credit, LinkId, LinkState, Reason, Window};
 use versile_io::supervisor::{
@@ -920,6 +918,78 @@ fn an_orderly_end_and_an_abort_from_elsewhere_rebuild_nothing() {
             assert!(!asked.load(SeqCst));
         }
         until("nothing", || true).await;
+    });
+}
+
+/// Gives back what it gets; fails when it has given some.
+struct Echo {
+    held: std::collections::VecDeque<Bytes>,
+    ended: Option<bool>,
+    left: u64,
+}
+
+impl Echo {
+    fn new(left: u64) -> Self {
+        Self { held: Default::default(), ended: None, left }
+    }
+}
+
+impl Duplex for Echo {
+    type Item = Bytes;
+    fn poll_pull(&mut self, _: Credit, _: &mut Context<'_>) -> Poll<PartResult<Pull<Bytes>>> {
+        match (self.held.pop_front(), self.ended) {
+            (Some(item), _) => {
+                self.left = self.left.saturating_sub(item.len() as u64);
+                // once one direction has ended it could not be rebuilt in both
+                if self.left == 0 && self.ended.is_none() {
+                    return Poll::Ready(Err(Reason::Requested("enough".into())));
+                }
+                Poll::Ready(Ok(Pull::Item(item)))
+            }
+            (None, Some(clean)) => Poll::Ready(Ok(Pull::End { clean })),
+            (None, None) => Poll::Pending,
+        }
+    }
+    fn consume(&mut self, item: Bytes) -> PartResult {
+        self.held.push_back(item);
+        Ok(())
+    }
+    fn held(&self) -> Count {
+        // what waits for the other direction is not held for the first one
+        Count::ZERO
+    }
+    fn poll_progress(&mut self, _: &mut Context<'_>) -> Poll<PartResult> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_finish(&mut self, clean: bool, _: &mut Context<'_>) -> Poll<PartResult> {
+        self.ended = Some(clean);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn a_two_way_component_is_rebuilt_in_both_directions() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let mut events = supervisor.watch().await;
+        let (source, gate) = Again::new(11);
+        gate.open();
+        let (outlet, _) = source.start();
+        let (inlet, done) = Check::new(11).start();
+        let (pair, _) = Echo::new(40_000).start();
+        let factory = |again: versile_io::supervisor::Again| {
+            let (pair, _) = Echo::new(60_000).start();
+            std::future::ready(Ok(Built::pair(&pair).has(again.delivered)))
+        };
+        supervisor.keep(Built::pair(&pair), resume(), factory).await.expect("kept");
+        supervisor.attach(&pair.outlet, &inlet).await.expect("attached");
+        supervisor.attach(&outlet, &pair.inlet).await.expect("attached");
+        drop((outlet, inlet, pair));
+        let (part, outcome) = within(done).await;
+        assert!(outcome.is_clean(), "{outcome}");
+        assert_eq!(part.expect("the part").hash, supervisor::Hash::of(11, TOTAL));
+        event(&mut events, |event| matches!(event, Event::Restarted { .. }).then_some(())).await;
+        forgotten(&supervisor).await;
     });
 }
 
