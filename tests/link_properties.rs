@@ -941,7 +941,7 @@ impl Run {
                     },
                     _ => self.end(pair, story),
                 },
-                OutletPhase::Ended | OutletPhase::Aborted => break,
+                OutletPhase::Lingering | OutletPhase::Ended | OutletPhase::Aborted => break,
             }
         }
         // no consumer is left that would take it

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use versile_io::proto::link::{
     Cause, Count, Credit, Down, Inlet, InletEffect, Limit, LinkCell, LinkId, Origin, Outlet, OutletEffect, Reason,
-    Terminal, Up, Window,
+    Side, Terminal, Up, Window,
 };
 
 #[test]
@@ -68,6 +68,13 @@ fn outlet_states() -> Makers<Outlet<Bytes>> {
             outlet.end(true);
             (outlet, cell)
         }),
+        ("Lingering", || {
+            let (mut outlet, cell) = outlet_open(4);
+            cell.arm(Side::Consumer);
+            outlet.end(true);
+            drain_outlet(&mut outlet);
+            (outlet, cell)
+        }),
         ("Ended", || {
             let (mut outlet, cell) = outlet_open(4);
             outlet.end(true);
@@ -123,6 +130,41 @@ fn outlet_events() -> Events<Outlet<Bytes>> {
             outlet.abort(cause("second"));
             done()
         }),
+        ("fail", |outlet, _| {
+            outlet.fail(cause("second"));
+            done()
+        }),
+        ("fail, armed", |outlet, cell| {
+            cell.arm(Side::Producer);
+            outlet.fail(cause("second"));
+            done()
+        }),
+        ("fail, armed, cell set", |outlet, cell| {
+            cell.arm(Side::Producer);
+            cell.set_cause(cause("third"));
+            outlet.fail(cause("second"));
+            done()
+        }),
+        ("told of suspension", |outlet, cell| {
+            suspended_by_consumer(&cell);
+            format!("{}", outlet.handle_suspend(cell.id()))
+        }),
+        ("told of suspension, cell set", |outlet, cell| {
+            suspended_by_consumer(&cell);
+            cell.set_cause(cause("third"));
+            format!("{}", outlet.handle_suspend(cell.id()))
+        }),
+        ("told of suspension that is none", |outlet, cell| format!("{}", outlet.handle_suspend(cell.id()))),
+        ("told of suspension of another", |outlet, _| format!("{}", outlet.handle_suspend(LinkId::next()))),
+        ("cell suspended, push", |outlet, cell| {
+            suspended_by_consumer(&cell);
+            outcome(outlet.push(Bytes::from_static(b"pushed")))
+        }),
+        ("told of the finish", |outlet, cell| format!("{}", outlet.handle_finished(cell.id()))),
+        ("rewind", |outlet, _| {
+            outlet.rewind();
+            format!("work: {}", outlet.has_work())
+        }),
         ("can produce 9", |outlet, cell| {
             format!("{}", outlet.handle_can_produce(cell.id(), Limit { quantity: 9, messages: 9 }))
         }),
@@ -150,11 +192,38 @@ fn drain_outlet(outlet: &mut Outlet<Bytes>) -> Vec<String> {
             OutletEffect::Send(Down::Consume { item, .. }) => format!("send {}", String::from_utf8_lossy(&item)),
             OutletEffect::Send(Down::End { clean, .. }) => format!("send {}", ended(clean)),
             OutletEffect::Send(Down::Abort { .. }) => String::from("send abort"),
+            OutletEffect::Send(Down::Suspend { at, .. }) => format!("send suspend at {}", at.quantity),
             OutletEffect::Over(how) => over(&how),
         });
         assert!(effects.len() < 100, "effects without end: {effects:?}");
     }
     effects
+}
+
+/// What a consumer's port leaves in the cell.
+fn suspended_by_consumer(cell: &Arc<LinkCell>) {
+    cell.arm(Side::Consumer);
+    let mut inlet = Inlet::<Bytes>::default();
+    inlet.attach(cell.clone()).expect("free");
+    inlet.fail(cause("consumer"));
+}
+
+/// What a producer's port leaves in the cell.
+fn suspended_by_producer(cell: &Arc<LinkCell>) {
+    cell.arm(Side::Producer);
+    let mut outlet = Outlet::<Bytes>::new();
+    outlet.reserve(cell.clone()).expect("free");
+    outlet.fail(cause("producer"));
+}
+
+/// What a producer's port leaves in the cell that has sent its end and waits for the consumer.
+fn lingering(cell: &Arc<LinkCell>) {
+    cell.arm(Side::Consumer);
+    let mut outlet = Outlet::<Bytes>::new();
+    outlet.reserve(cell.clone()).expect("free");
+    outlet.end(true);
+    assert!(outlet.handle_can_produce(cell.id(), Limit::ZERO));
+    drain_outlet(&mut outlet);
 }
 
 // ---- the inlet's side of the table
@@ -174,6 +243,13 @@ fn inlet_states() -> Makers<Inlet<Bytes>> {
         ("Open, manual", || inlet_open(Inlet::manual())),
         ("Draining", || {
             let (mut inlet, cell) = inlet_holding();
+            let _ = inlet.handle_end(cell.id(), true);
+            drain_inlet(&mut inlet);
+            (inlet, cell)
+        }),
+        ("Draining, outlet lingers", || {
+            let (mut inlet, cell) = inlet_holding();
+            lingering(&cell);
             let _ = inlet.handle_end(cell.id(), true);
             drain_inlet(&mut inlet);
             (inlet, cell)
@@ -224,6 +300,41 @@ fn inlet_events() -> Events<Inlet<Bytes>> {
             let at = inlet.accepted();
             format!("{:?}", inlet.close_at(cell.id(), at))
         }),
+        ("fail", |inlet, _| {
+            inlet.fail(cause("second"));
+            done()
+        }),
+        ("fail, armed", |inlet, cell| {
+            cell.arm(Side::Consumer);
+            inlet.fail(cause("second"));
+            done()
+        }),
+        ("fail, armed, cell set", |inlet, cell| {
+            cell.arm(Side::Consumer);
+            cell.set_cause(cause("third"));
+            inlet.fail(cause("second"));
+            done()
+        }),
+        ("told of suspension", |inlet, cell| {
+            suspended_by_producer(&cell);
+            let at = inlet.accepted();
+            format!("{}", inlet.handle_suspend(cell.id(), at))
+        }),
+        ("told of suspension elsewhere", |inlet, cell| {
+            suspended_by_producer(&cell);
+            format!("{}", inlet.handle_suspend(cell.id(), Count { quantity: 99, messages: 9 }))
+        }),
+        ("told of suspension, cell set", |inlet, cell| {
+            suspended_by_producer(&cell);
+            cell.set_cause(cause("third"));
+            let at = inlet.accepted();
+            format!("{}", inlet.handle_suspend(cell.id(), at))
+        }),
+        ("told of suspension that is none", |inlet, cell| {
+            let at = inlet.accepted();
+            format!("{}", inlet.handle_suspend(cell.id(), at))
+        }),
+        ("told of suspension of another", |inlet, _| format!("{}", inlet.handle_suspend(LinkId::next(), Count::ZERO))),
         ("consume 1", |inlet, cell| format!("{:?}", inlet.handle_consume(cell.id(), Bytes::from_static(b"x")))),
         ("consume 99", |inlet, cell| format!("{:?}", inlet.handle_consume(cell.id(), Bytes::from(vec![b'x'; 99])))),
         ("consume of another", |inlet, _| {
@@ -278,6 +389,8 @@ fn drain_inlet(inlet: &mut Inlet<Bytes>) -> Vec<String> {
         effects.push(match effect {
             InletEffect::Send(Up::CanProduce { limit, .. }) => format!("grant {limit}"),
             InletEffect::Send(Up::Abort { .. }) => String::from("send abort"),
+            InletEffect::Send(Up::Suspend { .. }) => String::from("send suspend"),
+            InletEffect::Send(Up::Finished { .. }) => String::from("send finished"),
             InletEffect::Over(how) => over(&how),
         });
         assert!(effects.len() < 100, "effects without end: {effects:?}");
@@ -343,5 +456,6 @@ fn over(how: &Terminal) -> String {
             _ => format!("over: aborted ({})", cause.origin),
         },
         Terminal::Detached { at } => format!("over: detached at {}", at.quantity),
+        Terminal::Suspended { at, .. } => format!("over: suspended at {}", at.quantity),
     }
 }

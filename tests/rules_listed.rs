@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use versile_io::proto::link::Rule;
 
-const RULES: [Rule; 19] = {
+const RULES: [Rule; 21] = {
     use Rule::*;
-    [P1, P2, P3, P4, P5, P6, C1, C2, C3, E1, E2, A1, A2, A3, A4, X1, M1, M2, F1]
+    [P1, P2, P3, P4, P5, P6, C1, C2, C3, E1, E2, A1, A2, A3, A4, X1, M1, M2, F1, S1, S2]
 };
 
 #[test]

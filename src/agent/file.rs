@@ -67,6 +67,7 @@ pub fn read(path: impl Into<PathBuf>, options: ReadOptions) -> Stream {
         }
         Ok(file)
     })
+    .rereadable()
 }
 
 /// A file that is written. It is opened when something is wanted of it: an item, or the end.

@@ -9,6 +9,7 @@
 use super::io::{Io, KernelPipe, Place, Room, pipes_are_usable};
 use super::queue::{Piece, WriteQueue};
 use crate::component::control::{CanConnect, Connected, ControlError, Envelope, RequestProducerState};
+use crate::component::drive::cannot_rewind;
 use crate::component::port::Asker;
 use crate::component::stock::{Directions, Duplex, HalfClose, Outcome, PartResult, Pull};
 use crate::component::{Outlet, Peer};
@@ -28,6 +29,8 @@ pub struct Stream {
     state: State,
     queue: WriteQueue,
     read: u64,
+    /// What was read can be read once more.
+    rereadable: bool,
     settings: StreamSettings,
     /// It is, or will be, something that writes what lies in a pipe.
     takes_lying: bool,
@@ -110,6 +113,7 @@ impl Stream {
             state,
             queue: WriteQueue::default(),
             read: 0,
+            rereadable: false,
             settings,
             takes_lying: false,
             place: Place::Heap,
@@ -146,6 +150,12 @@ impl Stream {
     #[must_use]
     pub fn on_close(mut self, hook: impl FnOnce(&Outcome) + 'static) -> Self {
         self.hook = Some(Box::new(hook));
+        self
+    }
+
+    /// What was read can be read once more: a regular file.
+    pub(crate) fn rereadable(mut self) -> Self {
+        self.rereadable = true;
         self
     }
 
@@ -297,6 +307,17 @@ impl Duplex for Stream {
         let Some(io) = self.io() else { return Poll::Pending };
         let error = ready!(io.poll_lost(cx));
         Poll::Ready(self.failed("lost", error))
+    }
+
+    fn rewind(&mut self, by: u64) -> PartResult {
+        if !self.rereadable || by > self.read {
+            return Err(cannot_rewind());
+        }
+        if let Some(io) = self.io() {
+            io.rewind(by);
+            self.read -= by;
+        }
+        Ok(())
     }
 
     fn breaks_both(&self) -> bool {

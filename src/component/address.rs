@@ -1,7 +1,8 @@
 //! Typed references to ports, with the actor and the port number erased.
 
 use super::drive::{Component, HasInlet, HasOutlet};
-use super::link::Link;
+use super::identity::ComponentInfo;
+use super::link::{Link, Observer};
 use super::message::{
     AnyInlet, AnyOutlet, AttachInlet, Attachment, CloseAt, InletHandle, InletMsg, Manage, ManageHandle, ManageMsg,
     OutletHandle, OutletMsg, PartState, ReserveOutlet, ToInlet, ToOutlet,
@@ -34,6 +35,7 @@ pub(crate) trait UpTx<T>: Send + Sync {
     fn send(&self, msg: OutletMsg<T>);
     fn boxed(&self) -> Box<dyn UpTx<T>>;
     fn weak(&self) -> Box<dyn WeakUpTx<T>>;
+    fn manage(&self) -> Box<dyn ManageHandle>;
 }
 
 /// Port number `P` of an actor, by an address of kind `H`.
@@ -76,6 +78,10 @@ where
 
     fn weak(&self) -> Box<dyn WeakUpTx<T>> {
         Box::new(Port::<_, P>(self.0.downgrade()))
+    }
+
+    fn manage(&self) -> Box<dyn ManageHandle> {
+        Box::new(ManagePort(self.0.downgrade()))
     }
 }
 
@@ -149,6 +155,10 @@ impl<A: Component> ManageHandle for ManagePort<A> {
 
     fn boxed(&self) -> Box<dyn ManageHandle> {
         Box::new(Self(self.0.clone()))
+    }
+
+    fn identify(&self, observer: Arc<dyn Observer>) -> oneshot::Receiver<Arc<ComponentInfo>> {
+        self.ask(|reply| ManageMsg::Identify(observer, reply))
     }
 
     fn settle(&self) -> oneshot::Receiver<()> {
@@ -231,6 +241,16 @@ impl<T: Payload> AnyOutlet for OutletRef<T> {
         let (tx, rx) = oneshot::channel();
         self.0.send(OutletMsg::Detach(link, Some(tx)));
         rx
+    }
+
+    fn rewind(&self, by: u64) -> oneshot::Receiver<Result<(), Reason>> {
+        let (tx, rx) = oneshot::channel();
+        self.0.send(OutletMsg::Rewind(by, tx));
+        rx
+    }
+
+    fn manage(&self) -> Box<dyn ManageHandle> {
+        self.0.manage()
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -71,6 +71,17 @@ pub trait Component: Actor<Context = Context<Self>> + Handler<Manage> {
         Ok(())
     }
 
+    /// Outlet number `outlet` is to give once more the last `by` units of what the component gave it: its consumer failed, and
+    /// another one has less. Called while the outlet is not attached; the end counts as not given. 0 asks whether it could.
+    ///
+    /// # Errors
+    ///
+    /// It cannot go back, which is the default; nothing has changed then.
+    fn on_rewind(&mut self, outlet: usize, by: u64, ctx: &mut Context<Self>) -> Result<(), Reason> {
+        let _ = (outlet, by, ctx);
+        Err(cannot_rewind())
+    }
+
     /// The state for a successor to go on from, given up. None by default.
     fn take_state(&mut self) -> Option<PartState> {
         None
@@ -158,6 +169,21 @@ pub fn outlet<A, const P: usize>(
                 control(act, envelope, ctx, false);
             }
         }
+        OutletMsg::Rewind(by, reply) => {
+            // what waits in the port was given, and not sent
+            let all = if by == 0 { 0 } else { by.saturating_add(act.outlet_port().waits()) };
+            let mut done = Err(cannot_rewind());
+            if !act.outlet_port().is_attached() {
+                guarded(act, ctx, |act, ctx| done = act.on_rewind(P, all, ctx));
+            } else if by == 0 {
+                guarded(act, ctx, |act, ctx| done = act.on_rewind(P, 0, ctx));
+            }
+            if done.is_ok() && by > 0 {
+                act.outlet_port().rewind();
+            }
+            // nobody may be waiting any more
+            let _ = reply.send(done);
+        }
         msg => {
             let handle = || Box::new(OutletPort::<A, P>(ctx.address().downgrade())) as Box<_>;
             match act.outlet_port().receive(msg, handle) {
@@ -184,6 +210,10 @@ pub fn manage<A: Component>(act: &mut A, msg: Manage, ctx: &mut Context<A>) {
         ManageMsg::Stop => ctx.stop(),
         // the end of this handler grants
         ManageMsg::LookAgain => {}
+        ManageMsg::Identify(observer, reply) => {
+            owner.observed_by(&observer);
+            let _ = reply.send(owner.info.clone());
+        }
         ManageMsg::Settle(reply) => owner.wait_settled(reply),
         ManageMsg::Flush(reply) => {
             let mut flushed = Ok(());
@@ -251,7 +281,7 @@ pub fn abort<A: Component>(act: &mut A, ctx: &mut Context<A>, cause: &Arc<Cause>
 
 /// Aborts the whole component with a reason that began in it.
 pub fn fail<A: Component>(act: &mut A, ctx: &mut Context<A>, reason: Reason) {
-    let cause = identify(act, ctx).info.blame(reason);
+    let cause = identify(act, ctx).fails(reason);
     abort(act, ctx, &cause);
 }
 
@@ -334,6 +364,11 @@ fn guarded<A: Component>(act: &mut A, ctx: &mut Context<A>, hook: impl FnOnce(&m
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(act, ctx))) {
         fail(act, ctx, Reason::Panicked(panic_text(&*panic).into()));
     }
+}
+
+/// What a component says that cannot give anything a second time.
+pub(crate) fn cannot_rewind() -> Reason {
+    Reason::Refused("to go back to what was given before".into())
 }
 
 /// The text of a panic, if it has one.

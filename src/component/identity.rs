@@ -3,7 +3,7 @@
 use super::busy::Busy;
 use crate::proto::link::{Cause, Origin, Reason};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub struct ComponentInfo {
     name: Arc<str>,
     two_way: bool,
     driven: bool,
+    /// A supervisor will rebuild it if it fails by its own fault (rule S1).
+    rebuilt: AtomicBool,
     cause: OnceLock<Arc<Cause>>,
     busy: Busy,
 }
@@ -54,6 +56,7 @@ impl ComponentInfo {
             name: name.into(),
             two_way,
             driven,
+            rebuilt: AtomicBool::new(false),
             cause: OnceLock::new(),
             busy: Busy::default(),
         })
@@ -86,6 +89,15 @@ impl ComponentInfo {
 
     pub(super) fn busy(&self) -> &Busy {
         &self.busy
+    }
+
+    /// True if a supervisor will rebuild it: each link that it joins is armed (rule S1).
+    pub fn is_rebuilt(&self) -> bool {
+        self.rebuilt.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_rebuilt(&self, rebuilt: bool) {
+        self.rebuilt.store(rebuilt, Ordering::Relaxed);
     }
 
     /// The one cause that it was aborted with, if it was.

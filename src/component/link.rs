@@ -5,7 +5,8 @@ use super::census::Counted;
 use super::control::{Asking, Control, Envelope};
 use super::identity::{ComponentId, ComponentInfo};
 use super::message::{InletHandle, OutletHandle};
-use crate::proto::link::{LinkCell, LinkId, Side, Terminal};
+use crate::proto::link::{Cause, Count, LinkCell, LinkId, Side, Terminal};
+use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -145,6 +146,18 @@ pub enum Note {
         /// A weak way to it.
         inlet: Box<dyn InletHandle>,
     },
+    /// The other end failed and is to be rebuilt; this one was parted, and can be attached again (rule S1). Whoever does not
+    /// rebuild it drops `parted`.
+    Suspended {
+        /// The attachment.
+        link: LinkId,
+        /// Which end this is.
+        side: Side,
+        /// What this end had sent or accepted.
+        at: Count,
+        /// A hold on it.
+        parted: Parted,
+    },
     /// The attachment is over at one end.
     Over {
         /// The attachment.
@@ -186,6 +199,58 @@ pub struct ComponentHandle {
     pub info: Arc<ComponentInfo>,
     /// A weak way to its actor.
     pub manage: Box<dyn super::message::ManageHandle>,
+}
+
+/// A component whose neighbour failed and is to be rebuilt. Holds it meanwhile; dropped, it aborts it with the cause of the
+/// failure, so that no chain hangs if nobody rebuilds.
+#[derive(Debug)]
+pub struct Parted {
+    info: Arc<ComponentInfo>,
+    way: Box<dyn super::message::ManageHandle>,
+    cause: Arc<Cause>,
+    hold: Option<Box<dyn Any + Send>>,
+    waits: bool,
+}
+
+impl Parted {
+    pub(crate) fn new(
+        info: Arc<ComponentInfo>,
+        hold: Option<Box<dyn Any + Send>>,
+        way: Box<dyn super::message::ManageHandle>,
+        cause: Arc<Cause>,
+    ) -> Self {
+        Self { info, way, cause, hold, waits: true }
+    }
+
+    /// Who it is.
+    pub fn info(&self) -> &Arc<ComponentInfo> {
+        &self.info
+    }
+
+    /// Why its neighbour failed.
+    pub fn cause(&self) -> &Arc<Cause> {
+        &self.cause
+    }
+
+    /// It is told another cause than that of the failure.
+    pub(crate) fn abort(mut self, cause: &Arc<Cause>) {
+        self.cause = cause.clone();
+    }
+
+    /// It is attached again.
+    pub fn goes_on(mut self) {
+        self.waits = false;
+    }
+}
+
+impl Drop for Parted {
+    fn drop(&mut self) {
+        if self.waits {
+            self.way.abort(&self.cause);
+        }
+        // not before the message is in its mailbox
+        drop(self.hold.take());
+    }
 }
 
 /// What an outlet is waiting for.

@@ -7,7 +7,7 @@ use super::address::{DownTx, WeakUpTx};
 use super::control::Envelope;
 use super::link::Link;
 use crate::component::ComponentInfo;
-use crate::component::link::ComponentHandle;
+use crate::component::link::{ComponentHandle, Observer};
 use crate::proto::link::{AttachError, Cause, Count, Down, LinkId, Origin, Parcel, Reason, Up, Violation};
 use actix::Message;
 use std::fmt;
@@ -60,6 +60,8 @@ pub(crate) enum OutletMsg<T> {
     Release(LinkId),
     /// Stop at a definite position.
     Detach(LinkId, Reply<Option<Count>>),
+    /// Give what it has given last once more: so much of what was sent, and what waits.
+    Rewind(u64, oneshot::Sender<Result<(), Reason>>),
 }
 
 impl<T> fmt::Debug for InletMsg<T> {
@@ -84,6 +86,7 @@ impl<T> fmt::Debug for OutletMsg<T> {
             Self::Reserve(_) => "Reserve",
             Self::Release(_) => "Release",
             Self::Detach(..) => "Detach",
+            Self::Rewind(..) => "Rewind",
         })
     }
 }
@@ -196,6 +199,8 @@ pub(crate) enum ManageMsg {
     Stop,
     /// The memory budget has something for one of its inlets.
     LookAgain,
+    /// Say who it is, and tell this observer when it is gone, attached or not.
+    Identify(Arc<dyn Observer>, oneshot::Sender<Arc<ComponentInfo>>),
     /// Answer once it holds nothing and all it gave is sent.
     Settle(oneshot::Sender<()>),
     /// Give what it holds, since it is to leave its chain.
@@ -223,6 +228,8 @@ pub trait ManageHandle: Send + Sync + fmt::Debug {
     fn is_alive(&self) -> bool;
     /// The same way, to keep.
     fn boxed(&self) -> Box<dyn ManageHandle>;
+    /// Who it is; the observer is told when it is gone, attached or not.
+    fn identify(&self, observer: Arc<dyn Observer>) -> oneshot::Receiver<Arc<ComponentInfo>>;
     /// Resolves once the component holds nothing and all it gave is sent.
     fn settle(&self) -> oneshot::Receiver<()>;
     /// Has the component give what it holds.
@@ -244,6 +251,11 @@ pub trait AnyOutlet: Send + Sync {
     fn release(&self, link: LinkId);
     /// First step of a detach: the position at which the producer stopped; `None` if the link is not attached there.
     fn detach(&self, link: LinkId) -> oneshot::Receiver<Option<Count>>;
+    /// Has the component go back by so much of what this outlet has sent, while it is not attached, to give it once more. 0 asks
+    /// whether it could.
+    fn rewind(&self, by: u64) -> oneshot::Receiver<Result<(), Reason>>;
+    /// A weak way to the component as a whole.
+    fn manage(&self) -> Box<dyn ManageHandle>;
     /// The typed reference.
     fn as_any(&self) -> &dyn std::any::Any;
 }
@@ -293,7 +305,8 @@ pub enum InletEvent<T> {
         /// True if the data is complete (rule E1).
         clean: bool,
     },
-    /// The producer was detached; nothing was lost. Another may be attached.
+    /// The producer was detached; nothing was lost. Another may be attached. Also after the producer failed, if it is to be
+    /// rebuilt (rule S1).
     Detached,
 }
 
@@ -305,7 +318,7 @@ pub enum OutletEvent {
     Attached,
     /// The consumer granted more.
     Credit,
-    /// The consumer was detached. Another may be attached.
+    /// The consumer was detached. Another may be attached. Also after the consumer failed, if it is to be rebuilt (rule S1).
     Detached,
 }
 

@@ -47,6 +47,7 @@
 /// | `settled => method;` | `method(&mut self) -> bool`: nothing is held inside; by the ports by default |
 /// | `flush => hook;` | `hook(&mut self, &mut Context<Self>) -> Result<(), Reason>`: give what is held |
 /// | `state => take, put;` | hand state to a successor, and go on from a predecessor's |
+/// | `rewind => hook;` | `hook(&mut self, usize, u64, &mut Context<Self>) -> Result<(), Reason>`: the outlet of this number gives so much once more |
 /// | `name => method;` | `method(&self) -> Arc<str>`; the type's name by default |
 /// | `two_way;` | inlet and outlet are two directions of one thing, no flow |
 /// | `driven;` | a future of the actor's own sends the grants |
@@ -160,6 +161,19 @@ macro_rules! wire {
                 state: $crate::component::message::PartState,
             ) -> ::std::result::Result<(), $crate::component::message::PartState> {
                 self.$put(state)
+            }
+        ] $($rest)*);
+    };
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+        rewind => $hook:ident; $($rest:tt)*) => {
+        $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
+            fn on_rewind(
+                &mut self,
+                outlet: usize,
+                by: u64,
+                ctx: &mut ::actix::Context<Self>,
+            ) -> ::std::result::Result<(), $crate::proto::link::Reason> {
+                self.$hook(outlet, by, ctx)
             }
         ] $($rest)*);
     };

@@ -122,6 +122,7 @@ impl SupervisorActor {
         if members.is_empty() {
             return;
         }
+        self.places_torn(&members, &cause, ctx);
         let (mut met, running): (Vec<_>, Vec<_>) =
             self.teardowns.running.drain(..).partition(|t: &Teardown| !t.members.is_disjoint(&members));
         self.teardowns.running = running;

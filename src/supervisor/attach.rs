@@ -21,7 +21,7 @@
 use super::{Supervisor, SupervisorActor};
 use crate::component::link::{Link, Observer};
 use crate::component::message::{AnyInlet, AnyOutlet, Attachment};
-use crate::component::{InletRef, OutletRef, PairRef};
+use crate::component::{ComponentInfo, InletRef, OutletRef, PairRef};
 use crate::proto::link::{AttachError, Cause, Count, LinkId, Payload, Side};
 use actix::fut::wrap_future;
 use actix::{AsyncContext, Context, Handler, Message};
@@ -139,6 +139,8 @@ pub(super) struct Joining<'a> {
     outlet: &'a dyn AnyOutlet,
     inlet: &'a dyn AnyInlet,
     stage: Stage,
+    producer: Option<Arc<ComponentInfo>>,
+    consumer: Option<Arc<ComponentInfo>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,8 +165,8 @@ impl<'a> Joining<'a> {
         }
         let link = Link::new(Some(observer));
         let answer = outlet.reserve(&link, inlet).ok_or(AttachFailure::WrongPayload)?;
-        let joining = Self { link, outlet, inlet, stage: Stage::Reserved };
-        answered(answer, Side::Producer).await?;
+        let mut joining = Self { link, outlet, inlet, stage: Stage::Reserved, producer: None, consumer: None };
+        joining.producer = Some(answered(answer, Side::Producer).await?);
         Ok(joining)
     }
 
@@ -174,7 +176,19 @@ impl<'a> Joining<'a> {
         self.unharmed()?;
         let answer = self.inlet.attach(&self.link, self.outlet).ok_or(AttachFailure::WrongPayload)?;
         self.stage = Stage::Attached;
-        answered(answer, Side::Consumer).await
+        self.consumer = Some(answered(answer, Side::Consumer).await?);
+        Ok(())
+    }
+
+    /// The component at this end will be rebuilt if it fails (rule S1). Who it is, if the step was made.
+    pub(super) fn arm(&self, side: Side) -> Option<Arc<ComponentInfo>> {
+        let info = match side {
+            Side::Producer => self.producer.clone(),
+            Side::Consumer => self.consumer.clone(),
+        }?;
+        info.set_rebuilt(true);
+        self.link.cell().arm(side);
+        Some(info)
     }
 
     /// Nobody has aborted the link meanwhile.
@@ -206,9 +220,9 @@ impl Drop for Joining<'_> {
     }
 }
 
-async fn answered(reply: Attachment, side: Side) -> Result<(), AttachFailure> {
+async fn answered(reply: Attachment, side: Side) -> Result<Arc<ComponentInfo>, AttachFailure> {
     match reply.await {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(info)) => Ok(info),
         Ok(Err(error)) => Err(AttachFailure::Refused { side, error }),
         Err(_) => Err(AttachFailure::Gone(side)),
     }

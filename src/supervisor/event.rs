@@ -2,6 +2,7 @@
 
 use super::SupervisorActor;
 use super::guard::{Exceeded, WaitPath};
+use super::restart::{Gap, Known};
 use crate::component::ComponentId;
 use crate::proto::link::{Cause, Count, LinkId};
 use actix::{Context, Message};
@@ -81,6 +82,50 @@ pub enum Event {
         /// False if the guard only warns.
         aborts: bool,
     },
+    /// A component has failed that is to be rebuilt. Its neighbours wait.
+    Suspended {
+        /// Which.
+        component: ComponentId,
+        /// Its name.
+        name: Arc<str>,
+        /// Why it failed.
+        cause: Arc<Cause>,
+    },
+    /// It is built again after a wait.
+    Restarting {
+        /// Which it was.
+        component: ComponentId,
+        /// Its name.
+        name: Arc<str>,
+        /// The attempt, from 1 on since it was last stable.
+        attempt: u32,
+        /// The wait before it.
+        after: Duration,
+    },
+    /// A new component is at the place of one that failed.
+    Restarted {
+        /// The new one.
+        component: ComponentId,
+        /// Its name.
+        name: Arc<str>,
+        /// How many attempts that took, since the place was last stable.
+        attempts: u32,
+        /// The absolute position at which the stream goes on: at its inlet or, for a source, its outlet.
+        at: u64,
+        /// What is missing there.
+        gap: Gap,
+    },
+    /// A component that failed is not rebuilt any more; its chain is aborted with the cause.
+    GaveUp {
+        /// Which it was.
+        component: ComponentId,
+        /// Its name.
+        name: Arc<str>,
+        /// How many attempts there were.
+        attempts: u32,
+        /// Why the last one failed, or why there is no other.
+        cause: Arc<Cause>,
+    },
     /// A component is gone, in an orderly way or not.
     ComponentGone {
         /// Which.
@@ -115,6 +160,21 @@ impl fmt::Display for Event {
             }
             Self::Guarded { link, exceeded, path, aborts } => {
                 write!(f, "{link} {exceeded}: {path}{}", warning(*aborts))
+            }
+            Self::Suspended { name, cause, .. } => write!(f, "{name} failed and is to be rebuilt: {cause}"),
+            Self::Restarting { name, attempt, after, .. } => {
+                write!(f, "{name} is rebuilt in {after:.1?}, attempt {attempt}")
+            }
+            Self::Restarted { name, at, gap, .. } => {
+                write!(f, "{name} goes on at {at}")?;
+                match (gap.lost, gap.by) {
+                    (0, _) => Ok(()),
+                    (lost, Known::Told) => write!(f, "; {lost} are lost"),
+                    (lost, Known::Counted) => write!(f, "; {lost} are lost, as far as the link knows"),
+                }
+            }
+            Self::GaveUp { name, attempts, cause, .. } => {
+                write!(f, "{name} is not rebuilt after {attempts} attempts: {cause}")
             }
             Self::ComponentGone { name, .. } => write!(f, "{name} gone"),
         }

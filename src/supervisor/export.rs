@@ -143,6 +143,7 @@ fn state(state: LinkState) -> &'static str {
         LinkState::EndedUnclean => "ended unclean",
         LinkState::Aborted => "aborted",
         LinkState::Detached => "detached",
+        LinkState::Suspended => "suspended",
     }
 }
 

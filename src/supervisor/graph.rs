@@ -44,6 +44,8 @@ pub(super) struct Edge {
     producer_over: Option<Terminal>,
     consumer_over: Option<Terminal>,
     aborted: bool,
+    /// One end has failed and is to be rebuilt: kept until the place has another link, so that its chain stays one.
+    suspended: bool,
     /// How long the outlet had waited when it was last asked for.
     pub(super) look: Look,
 }
@@ -80,9 +82,13 @@ impl Graph {
                 self.joined(link.id(), component)
             }
             Note::Over { link, side, terminal } => self.over(link, side, terminal),
+            // the places look at it
+            Note::Suspended { .. } => Vec::new(),
             Note::Gone { component } => vec![Change::Gone { component, name: self.gone(component) }],
             Note::Closed { link } => {
-                self.forget(link);
+                if self.edges.get(&link).is_some_and(|edge| !edge.suspended) {
+                    self.forget(link);
+                }
                 Vec::new()
             }
         }
@@ -99,6 +105,7 @@ impl Graph {
             producer_over: None,
             consumer_over: None,
             aborted: false,
+            suspended: false,
             look: Look::begin(),
         })
     }
@@ -120,6 +127,7 @@ impl Graph {
 
     fn over(&mut self, id: LinkId, side: Side, terminal: Terminal) -> Vec<Change> {
         let Some(edge) = self.edges.get_mut(&id) else { return Vec::new() };
+        edge.suspended |= matches!(terminal, Terminal::Suspended { .. });
         match side {
             Side::Producer => edge.producer_over = Some(terminal),
             Side::Consumer => edge.consumer_over = Some(terminal),
@@ -164,7 +172,7 @@ impl Graph {
     }
 
     /// Removes a link that is no more, and components that have no other.
-    fn forget(&mut self, id: LinkId) {
+    pub(super) fn forget(&mut self, id: LinkId) {
         let Some(edge) = self.edges.remove(&id) else { return };
         for component in [edge.producer, edge.consumer].into_iter().flatten() {
             let condemned = self.nodes.get(&component).is_some_and(|node| node.condemned);

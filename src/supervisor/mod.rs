@@ -48,6 +48,7 @@ mod event;
 mod export;
 mod graph;
 mod guard;
+mod restart;
 mod shutdown;
 mod snapshot;
 mod splice;
@@ -60,6 +61,7 @@ pub use budget::BudgetView;
 pub use detach::DetachFailure;
 pub use event::{Event, EventBatch};
 pub use guard::{Exceeded, GuardId, Guards, Overrun, Wait, WaitFor, WaitPath};
+pub use restart::{Again, BackOff, Built, Gap, Known, Loss, LossError, Place, Restart, RestartError};
 pub use shutdown::ShutdownReport;
 pub use snapshot::{ComponentView, LinkView, Snapshot};
 pub use splice::{SpliceFailure, Spliced};
@@ -161,6 +163,8 @@ pub struct SupervisorActor {
     splicing: BTreeSet<ComponentId>,
     guarding: guard::Guarding,
     budget: budget::Slot,
+    /// The components that are rebuilt when they fail.
+    places: restart::Places,
 }
 
 impl fmt::Debug for SupervisorActor {
@@ -213,7 +217,8 @@ impl Handler<Noted> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, noted: Noted, ctx: &mut Context<Self>) {
-        for change in self.graph.note(noted.0) {
+        let Some(note) = self.watch_places(noted.0, ctx) else { return self.check_shutdown() };
+        for change in self.graph.note(note) {
             match change {
                 graph::Change::Event(event) => self.emit(event, ctx),
                 graph::Change::Aborted { link, cause } => self.tear_down(link, cause, ctx),
@@ -222,6 +227,7 @@ impl Handler<Noted> for SupervisorActor {
                     if let Some(name) = name {
                         self.emit(Event::ComponentGone { component, name }, ctx);
                     }
+                    self.place_gone(component, ctx);
                     self.member_gone(component, ctx);
                     self.guarded_gone(component, ctx);
                 }

@@ -60,6 +60,7 @@ impl Handler<Begin> for SupervisorActor {
         if self.shutdown.is_none() {
             self.shutdowns += 1;
             self.shutdown = Some(Shutdown { id: self.shutdowns, replies: Vec::new(), past: None, aborted: Vec::new() });
+            self.places_shut_down(ctx);
             self.graph.nodes().for_each(|node| node.manage.drain());
         }
         if let Some(running) = &mut self.shutdown {

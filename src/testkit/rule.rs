@@ -16,9 +16,9 @@ pub enum Kind {
 }
 
 /// All rules in the order of `docs/rules.md`.
-pub const RULES: [Rule; 19] = {
+pub const RULES: [Rule; 21] = {
     use Rule::*;
-    [P1, P2, P3, P4, P5, P6, C1, C2, C3, E1, E2, A1, A2, A3, A4, X1, M1, M2, F1]
+    [P1, P2, P3, P4, P5, P6, C1, C2, C3, E1, E2, A1, A2, A3, A4, X1, M1, M2, F1, S1, S2]
 };
 
 /// What the kit can do about a rule.
@@ -41,6 +41,9 @@ pub(crate) fn reach(kind: Kind, rule: Rule) -> Reach {
         (Rule::P6, Sink) => CannotTest("what a sink does with its items is beyond its port: its own tests compare it"),
         (Rule::C2, Source) | (Rule::C3, Source) => NotApplicable("a source takes no items"),
         (Rule::E1, Sink) => CannotTest("where a sink carries the end to is beyond its port"),
+        (Rule::S1 | Rule::S2, _) => {
+            CannotTest("needs a supervisor that rebuilds: the ports keep it, not the component")
+        }
         (Rule::A4, Agent) => Judged,
         (Rule::A4, _) => CannotTest("needs a peer in the operating system, which `conformance::agent` plays"),
         (Rule::F1, Agent) => {

@@ -360,7 +360,10 @@ impl World {
                     self.took(n, f, item);
                 }
             }
-            Letter::Down(_, Down::Parcel { .. }) => unreachable!("nobody here takes parcels"),
+            Letter::Down(_, Down::Parcel { .. } | Down::Suspend { .. })
+            | Letter::Up(_, Up::Suspend { .. } | Up::Finished { .. }) => {
+                unreachable!("nobody here takes parcels, and nobody is rebuilt")
+            }
             Letter::Down(f, Down::End { link, clean }) => {
                 if let Received::End { clean } = node.flows[f].inlet.handle_end(link, clean) {
                     node.flows[f].end = Some(clean);
@@ -584,7 +587,10 @@ impl World {
             match effect {
                 InletEffect::Send(letter) => {
                     let link = match &letter {
-                        Up::CanProduce { link, .. } | Up::Abort { link } => *link,
+                        Up::CanProduce { link, .. }
+                        | Up::Abort { link }
+                        | Up::Suspend { link }
+                        | Up::Finished { link } => *link,
                     };
                     let (to, _) = self.routes[&link];
                     self.post(n, to.0, Letter::Up(to.1, letter));

@@ -5,7 +5,7 @@ use crate::agent::queue::{Piece, WriteQueue};
 use bytes::{Bytes, BytesMut};
 use std::fs::File;
 use std::future::Future;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -31,6 +31,8 @@ pub(crate) struct FileIo {
     file: Option<File>,
     mode: FileMode,
     job: Option<JoinHandle<(File, io::Result<Done>)>>,
+    /// How many bytes to go back before the next read.
+    back: u64,
 }
 
 /// What a job did.
@@ -38,11 +40,12 @@ enum Done {
     Read(Bytes),
     Written(usize),
     Synced,
+    Sought,
 }
 
 impl FileIo {
     pub(crate) fn new(file: File, mode: FileMode) -> Self {
-        Self { file: Some(file), mode, job: None }
+        Self { file: Some(file), mode, job: None, back: 0 }
     }
 
     /// Polls the running job, or starts one.
@@ -68,8 +71,21 @@ impl FileIo {
 }
 
 impl Io for FileIo {
+    fn rewind(&mut self, by: u64) {
+        self.back += by;
+    }
+
     fn poll_read(&mut self, room: Room, cx: &mut Context<'_>) -> Poll<io::Result<Piece>> {
         let max = room.max;
+        while self.back > 0 {
+            let back = i64::try_from(self.back).map_err(io::Error::other)?;
+            let done = self.poll_job(cx, move |file| file.seek(SeekFrom::Current(-back)).map(|_| Done::Sought));
+            match ready!(done)? {
+                // a read that was under way has moved the file on, and nobody wants it any more
+                Done::Read(bytes) => self.back += bytes.len() as u64,
+                _ => self.back = 0,
+            }
+        }
         let done = ready!(self.poll_job(cx, move |file| {
             let mut room = BytesMut::zeroed(max.min(CHUNK));
             let n = uninterrupted(|| file.read(&mut room))?;
@@ -82,7 +98,7 @@ impl Io for FileIo {
         }))?;
         match done {
             Done::Read(bytes) => Poll::Ready(Ok(Piece::Heap(bytes))),
-            Done::Written(_) | Done::Synced => Poll::Ready(Err(io::ErrorKind::Other.into())),
+            Done::Written(_) | Done::Synced | Done::Sought => Poll::Ready(Err(io::ErrorKind::Other.into())),
         }
     }
 
@@ -99,7 +115,7 @@ impl Io for FileIo {
                 queue.advance(n);
                 Poll::Ready(Ok(()))
             }
-            Done::Read(_) | Done::Synced => Poll::Ready(Err(io::ErrorKind::Other.into())),
+            Done::Read(_) | Done::Synced | Done::Sought => Poll::Ready(Err(io::ErrorKind::Other.into())),
         }
     }
 

@@ -61,6 +61,11 @@ pub(crate) trait Io: 'static {
     /// What is read from now on goes another way than what was read before.
     fn parted(&mut self) {}
 
+    /// The next read begins so many bytes before where the last one ended. Only for what can: regular files.
+    fn rewind(&mut self, by: u64) {
+        let _ = by;
+    }
+
     /// Called once [`poll_read`](Self::poll_read) has given the end: whether it was a clean one.
     fn poll_read_clean(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let _ = cx;

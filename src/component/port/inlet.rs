@@ -161,7 +161,7 @@ impl<T: Payload> Inlet<T> {
     /// Breaks the link off: the component and all that depends on it are aborted with this reason.
     pub fn abort(&mut self, reason: Reason) {
         let cause = match &self.owner {
-            Some(owner) => owner.info.blame(reason),
+            Some(owner) => owner.fails(reason),
             None => ComponentInfo::new("not started", false).blame(reason),
         };
         self.abort_with(&cause);
@@ -241,6 +241,11 @@ impl<T: Payload> Inlet<T> {
                 self.core.handle_abort(link);
                 Received::Nothing
             }
+            Down::Suspend { link, at } => {
+                let parted = self.core.handle_suspend(link, at);
+                self.run();
+                return parted.then_some(InletEvent::Detached);
+            }
         };
         let event = match received {
             Received::Item(item) => {
@@ -272,6 +277,9 @@ impl<T: Payload> Inlet<T> {
         if self.absent {
             attach.refuse(AttachError::NoSuchPort);
             return None;
+        }
+        if self.owner.as_ref().is_some_and(|owner| owner.info.is_rebuilt()) {
+            attach.link.cell().arm(Side::Consumer);
         }
         if let Err(error) = self.core.attach(attach.link.cell().clone()) {
             attach.refuse(error);
@@ -332,12 +340,18 @@ impl<T: Payload> Inlet<T> {
 
     fn over(&mut self, terminal: Terminal) {
         if let Some(link) = &self.link {
+            if let (Terminal::Suspended { at, cause }, Some(owner), false) =
+                (&terminal, &self.owner, self.core.is_over())
+            {
+                owner.parted(link, Side::Consumer, *at, cause);
+            }
             link.note(|| Note::Over { link: link.id(), side: Side::Consumer, terminal: terminal.clone() });
         }
         match terminal {
             Terminal::Detached { .. } => self.link = None,
+            Terminal::Suspended { .. } if !self.core.is_over() => self.link = None,
             Terminal::Ended { .. } => {}
-            Terminal::Aborted(cause) => match &self.owner {
+            Terminal::Aborted(cause) | Terminal::Suspended { cause, .. } => match &self.owner {
                 Some(owner) => owner.port_broken(&cause),
                 None => self.early = Some(cause),
             },
@@ -371,7 +385,10 @@ impl<T: Payload> AnyPort for Inlet<T> {
     }
 
     fn abort_with(&mut self, cause: &Arc<Cause>) {
-        self.core.abort(cause.clone());
+        match &self.owner {
+            Some(owner) if owner.is_own(cause) => self.core.fail(cause.clone()),
+            _ => self.core.abort(cause.clone()),
+        }
         self.run();
         self.after_handler();
     }

@@ -15,9 +15,9 @@ pub use outlet::{Asker, Outlet};
 use super::census::Counted;
 use super::control::Envelope;
 use super::identity::ComponentInfo;
-use super::link::{Link, Note, Observer};
+use super::link::{Link, Note, Observer, Parted};
 use super::message::ManageHandle;
-use crate::proto::link::{Cause, Reason};
+use crate::proto::link::{Cause, Count, Reason, Side};
 use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -30,6 +30,8 @@ pub struct Owner {
     pub(crate) home: Box<dyn Home>,
     /// The first cause that one of the ports met.
     broken: OnceLock<Arc<Cause>>,
+    /// The cause that began in this component, if it failed by its own fault.
+    own: OnceLock<Arc<Cause>>,
     /// A handler of the component runs: grants wait for the end of the turn (rule F1).
     in_turn: AtomicBool,
     /// A supervisor waits until the component holds nothing.
@@ -48,6 +50,7 @@ impl Owner {
             info,
             home,
             broken: OnceLock::new(),
+            own: OnceLock::new(),
             in_turn: AtomicBool::new(false),
             settling: AtomicBool::new(false),
             settlers: Mutex::default(),
@@ -60,6 +63,24 @@ impl Owner {
     /// The first cause that one of the ports met, until the component was told.
     pub(crate) fn untold(&self) -> Option<&Arc<Cause>> {
         self.broken.get().filter(|_| self.info.cause().is_none())
+    }
+
+    /// The component fails for this reason: the cause that it is told. Another one if that came first (rule A1).
+    pub(crate) fn fails(&self, reason: Reason) -> Arc<Cause> {
+        let first = self.info.cause().or_else(|| self.broken.get());
+        first.unwrap_or_else(|| self.own.get_or_init(|| self.info.blame(reason))).clone()
+    }
+
+    /// True if the cause began in this component. Then a link of which this end is armed is suspended (rule S1).
+    fn is_own(&self, cause: &Arc<Cause>) -> bool {
+        self.own.get().is_some_and(|own| Arc::ptr_eq(own, cause))
+    }
+
+    /// A port was parted from a link whose other end failed: the note of it.
+    fn parted(&self, link: &Link, side: Side, at: Count, cause: &Arc<Cause>) {
+        let parted = Parted::new(self.info.clone(), self.home.hold(), self.home.boxed_manage(), cause.clone());
+        // where nobody takes the note, dropping it aborts the component
+        link.note(|| Note::Suspended { link: link.id(), side, at, parted });
     }
 
     /// A port was broken off. The component hears of it at the end of the handler that runs, or by a message if none does.
@@ -94,7 +115,13 @@ impl Owner {
 
     /// A port joins this link: its observer is told when the component is gone.
     fn joins(&self, link: &Link) {
-        let Some(observer) = link.observer() else { return };
+        if let Some(observer) = link.observer() {
+            self.observed_by(observer);
+        }
+    }
+
+    /// This observer is told when the component is gone.
+    pub(crate) fn observed_by(&self, observer: &Arc<dyn Observer>) {
         let mut observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner);
         if !observers.iter().any(|known| Arc::ptr_eq(known, observer)) {
             observers.push(observer.clone());
@@ -131,7 +158,7 @@ impl Owner {
             true => Reason::Panicked("outside a hook".into()),
             false => Reason::ComponentGone,
         };
-        let cause = self.info.blame(reason);
+        let cause = self.fails(reason);
         self.info.set_cause(&cause);
         self.info.cause().cloned().unwrap_or(cause)
     }

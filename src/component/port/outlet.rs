@@ -129,9 +129,10 @@ impl<T: Payload> Outlet<T> {
         self.core.is_ready()
     }
 
-    /// True while a consumer is attached and has granted at least once.
+    /// True while a consumer is attached and has granted at least once; also while it has not finished and may ask for the
+    /// data again (rule S2).
     pub fn is_open(&self) -> bool {
-        self.core.phase() == OutletPhase::Open
+        self.core.phase() == OutletPhase::Open || self.core.is_lingering()
     }
 
     /// True after an end or an abort.
@@ -139,7 +140,7 @@ impl<T: Payload> Outlet<T> {
         self.core.is_closed()
     }
 
-    /// Whether the end was clean, once it was sent.
+    /// Whether the end was clean, once it was sent and nobody can ask for the data again (rule S2).
     pub fn ended(&self) -> Option<bool> {
         match (self.core.phase(), self.core.cell()) {
             (OutletPhase::Ended, Some(cell)) => Some(cell.outlet_state() == LinkState::EndedClean),
@@ -237,6 +238,18 @@ impl<T: Payload> Outlet<T> {
                 }
                 Heard::Nothing
             }
+            OutletMsg::Up(Up::Suspend { link }) => {
+                self.flush();
+                let parted = self.core.handle_suspend(link);
+                self.run();
+                if parted { Heard::Detached } else { Heard::Nothing }
+            }
+            OutletMsg::Up(Up::Finished { link }) => {
+                let finished = self.core.handle_finished(link);
+                self.run();
+                // no credit comes of it, but the owner may be over now
+                if finished { Heard::Credit } else { Heard::Nothing }
+            }
             OutletMsg::Reserve(reserve) => {
                 self.reserve(*reserve, handle);
                 Heard::Nothing
@@ -255,13 +268,26 @@ impl<T: Payload> Outlet<T> {
                 reply(to, at);
                 if at.is_some() { Heard::Detached } else { Heard::Nothing }
             }
-            OutletMsg::Control(..) => unreachable!("the driver handles control messages"),
+            OutletMsg::Control(..) | OutletMsg::Rewind(..) => unreachable!("the driver handles these"),
         }
+    }
+
+    /// How much waits for credit.
+    pub(crate) fn waits(&self) -> u64 {
+        self.core.waits()
+    }
+
+    /// The component has gone back: what waits here comes again.
+    pub(crate) fn rewind(&mut self) {
+        self.core.rewind();
     }
 
     fn reserve(&mut self, mut reserve: ReserveOutlet<T>, handle: impl FnOnce() -> Box<dyn OutletHandle>) {
         if self.absent {
             return reserve.refuse(AttachError::NoSuchPort);
+        }
+        if self.owner.as_ref().is_some_and(|owner| owner.info.is_rebuilt()) {
+            reserve.link.cell().arm(Side::Producer);
         }
         if let Err(error) = self.core.reserve(reserve.link.cell().clone()) {
             return reserve.refuse(error);
@@ -295,6 +321,8 @@ impl<T: Payload> Outlet<T> {
                     if let Some(peer) = self.peer.take() {
                         let hold = peer.boxed();
                         peer.send(InletMsg::Last(last, hold));
+                        // S2: the attachment is not over
+                        self.peer = self.core.is_lingering().then_some(peer);
                     }
                 }
                 OutletEffect::Over(terminal) => self.over(terminal),
@@ -324,12 +352,18 @@ impl<T: Payload> Outlet<T> {
     fn over(&mut self, terminal: Terminal) {
         if let Some(link) = &self.link {
             link.times().set(Waiting::No);
+            if let (Terminal::Suspended { at, cause }, Some(owner), false) =
+                (&terminal, &self.owner, self.core.is_over())
+            {
+                owner.parted(link, Side::Producer, *at, cause);
+            }
             link.note(|| Note::Over { link: link.id(), side: Side::Producer, terminal: terminal.clone() });
         }
         match terminal {
             Terminal::Detached { .. } => self.part(),
+            Terminal::Suspended { .. } if !self.core.is_over() => self.part(),
             Terminal::Ended { .. } => self.peer = None,
-            Terminal::Aborted(cause) => {
+            Terminal::Aborted(cause) | Terminal::Suspended { cause, .. } => {
                 self.peer = None;
                 self.batch.get_mut().take();
                 match &self.owner {
@@ -359,7 +393,8 @@ impl<T: Payload> Outlet<T> {
         let attached = self.peer.is_some();
         let blocked = attached && self.core.has_work();
         let reserved = self.core.phase() == OutletPhase::Reserved;
-        let wanted = attached && (blocked || reserved || self.keep);
+        let lingers = self.core.is_lingering();
+        let wanted = attached && (blocked || reserved || lingers || self.keep);
         if wanted != self.hold.is_some() {
             self.hold = match wanted {
                 true => self.owner.as_ref().and_then(|owner| owner.home.hold()),
@@ -368,7 +403,7 @@ impl<T: Payload> Outlet<T> {
         }
         // at the end of a handler only: an outlet that is blocked again at the end of each was blocked all the time
         if let Some(link) = &self.link {
-            link.times().set(match (attached, blocked) {
+            link.times().set(match (attached && !lingers, blocked) {
                 (false, _) => Waiting::No,
                 (true, true) => Waiting::ForCredit,
                 (true, false) => self.declared,
@@ -384,7 +419,7 @@ impl<T: Payload> Outlet<T> {
 
     fn cause(&self, reason: Reason) -> Arc<Cause> {
         match &self.owner {
-            Some(owner) => owner.info.blame(reason),
+            Some(owner) => owner.fails(reason),
             None => ComponentInfo::new("not started", false).blame(reason),
         }
     }
@@ -448,7 +483,10 @@ impl<T: Payload> AnyPort for Outlet<T> {
     }
 
     fn abort_with(&mut self, cause: &Arc<Cause>) {
-        self.core.abort(cause.clone());
+        match &self.owner {
+            Some(owner) if owner.is_own(cause) => self.core.fail(cause.clone()),
+            _ => self.core.abort(cause.clone()),
+        }
         self.run();
     }
 

@@ -171,6 +171,17 @@ pub trait Duplex: Unpin + 'static {
         Poll::Pending
     }
 
+    /// Goes back by so much of what it gave for the consumer, which is then pulled once more; as
+    /// [`Source::rewind`](super::Source::rewind).
+    ///
+    /// # Errors
+    ///
+    /// It cannot, which is the default; nothing has changed then.
+    fn rewind(&mut self, by: u64) -> PartResult {
+        let _ = by;
+        Err(drive::cannot_rewind())
+    }
+
     /// True if an unclean end of our sending cannot be told without closing the other direction too, as with TCP's reset.
     fn breaks_both(&self) -> bool {
         false
@@ -289,6 +300,7 @@ wire!([D: Duplex] DuplexActor<D> {
     controls => on_control;
     aborted => on_aborted;
     drain => on_drain;
+    rewind => on_rewind;
     name => part_name;
     two_way;
     driven;
@@ -350,6 +362,10 @@ impl<D: Duplex> DuplexActor<D> {
         self.draining = true;
         // the data is not complete
         self.output.end(false);
+    }
+
+    fn on_rewind(&mut self, _: usize, by: u64, _: &mut Context<Self>) -> PartResult {
+        self.part.get().map_or_else(|| Err(drive::cannot_rewind()), |part| part.rewind(by))
     }
 
     /// An agent keeps itself alive by its driver, from the first attachment on: one that is abandoned before has nobody to

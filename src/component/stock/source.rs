@@ -55,6 +55,17 @@ pub trait Source: Unpin + 'static {
         Poll::Pending
     }
 
+    /// Goes back by so much of what it gave, which is then pulled once more: its consumer failed and what took its place has
+    /// less. Also after the end. 0 asks whether it could.
+    ///
+    /// # Errors
+    ///
+    /// It cannot, which is the default; nothing has changed then.
+    fn rewind(&mut self, by: u64) -> PartResult {
+        let _ = by;
+        Err(drive::cannot_rewind())
+    }
+
     /// The name for links, errors and supervisors. The type's by default.
     fn name(&self) -> Arc<str> {
         type_name::<Self>()
@@ -101,6 +112,7 @@ wire!([S: Source] SourceActor<S> {
     controls => on_control;
     aborted => on_aborted;
     drain => on_drain;
+    rewind => on_rewind;
     name => part_name;
 });
 
@@ -129,6 +141,10 @@ impl<S: Source> SourceActor<S> {
     fn on_drain(&mut self, _: &mut Context<Self>) {
         // the data is not complete
         self.output.end(false);
+    }
+
+    fn on_rewind(&mut self, _: usize, by: u64, _: &mut Context<Self>) -> PartResult {
+        self.part.get().map_or_else(|| Err(drive::cannot_rewind()), |part| part.rewind(by))
     }
 
     fn part_name(&self) -> Arc<str> {

@@ -3,11 +3,15 @@
 //! The cell comes before the message: a cause is set here first and then a message wakes the other side, so an abort
 //! overtakes all data that lies in between (rule A2: with 4,096 items of 50 us queued, 185 ms without the cell, 7 us
 //! with it). Counters are written by one end each and read by anybody; across arbiters they are not one instant.
+//!
+//! It also says which end is *armed*: a supervisor will rebuild its component. An armed end that fails by its own fault
+//! suspends the link instead of aborting it (rule S1; the table is in the [module](super)).
 
 use super::cause::Cause;
+use super::error::Side;
 use super::id::LinkId;
 use super::limit::{Count, Limit};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 /// What both ends of one attachment share, and observers read.
@@ -15,9 +19,22 @@ use std::sync::{Arc, OnceLock};
 pub struct LinkCell {
     id: LinkId,
     cause: OnceLock<Arc<Cause>>,
+    suspension: OnceLock<Suspension>,
+    /// One bit for each side.
+    armed: AtomicU8,
+    lingers: AtomicBool,
     forms: AtomicU8,
     produced: Produced,
     consumed: Consumed,
+}
+
+/// An armed end has failed by its own fault (rule S1).
+#[derive(Clone, Debug)]
+pub struct Suspension {
+    /// Which end.
+    pub side: Side,
+    /// Why. Its component was told this; the other end's was not.
+    pub cause: Arc<Cause>,
 }
 
 /// Written by the outlet alone; on a cache line of its own.
@@ -60,6 +77,8 @@ pub enum LinkState {
     Aborted,
     /// Parted without loss.
     Detached,
+    /// Parted because one end failed that is to be rebuilt.
+    Suspended,
 }
 
 impl LinkState {
@@ -70,7 +89,8 @@ impl LinkState {
             2 => Self::EndedClean,
             3 => Self::EndedUnclean,
             4 => Self::Aborted,
-            _ => Self::Detached,
+            5 => Self::Detached,
+            _ => Self::Suspended,
         }
     }
 
@@ -98,6 +118,9 @@ impl LinkCell {
         Arc::new(Self {
             id: LinkId::next(),
             cause: OnceLock::new(),
+            suspension: OnceLock::new(),
+            armed: AtomicU8::new(0),
+            lingers: AtomicBool::new(false),
             forms: AtomicU8::new(0),
             produced: Produced::default(),
             consumed: Consumed::default(),
@@ -117,6 +140,46 @@ impl LinkCell {
     /// The cause, if the link was aborted.
     pub fn cause(&self) -> Option<&Arc<Cause>> {
         self.cause.get()
+    }
+
+    /// The component at this end will be rebuilt if it fails by its own fault (rule S1).
+    pub fn arm(&self, side: Side) {
+        self.armed.fetch_or(bit(side), Relaxed);
+    }
+
+    /// It will not be any more.
+    pub fn disarm(&self, side: Side) {
+        self.armed.fetch_and(!bit(side), Relaxed);
+    }
+
+    /// True if the component at this end will be rebuilt.
+    pub fn is_armed(&self, side: Side) -> bool {
+        self.armed.load(Relaxed) & bit(side) != 0
+    }
+
+    /// The failure of an armed end, if there was one. A cause, if one is set too, goes before it.
+    pub fn suspension(&self) -> Option<&Suspension> {
+        self.suspension.get()
+    }
+
+    /// The end of this side fails by its own fault. False if that aborts the link: it is not armed, or a cause is set.
+    pub(super) fn suspend(&self, side: Side, cause: &Arc<Cause>) -> bool {
+        if !self.is_armed(side) || self.cause().is_some() {
+            return false;
+        }
+        // the other end may have failed at the same time: either is over for itself
+        let _ = self.suspension.set(Suspension { side, cause: cause.clone() });
+        true
+    }
+
+    /// True if the outlet waits, behind its end, until the consumer has finished (rule S2).
+    pub(super) fn lingers(&self) -> bool {
+        self.lingers.load(Relaxed)
+    }
+
+    /// Set before the end is sent, so that the inlet knows it with the end.
+    pub(super) fn set_lingers(&self) {
+        self.lingers.store(true, Relaxed);
     }
 
     /// What the outlet has sent.
@@ -225,5 +288,12 @@ impl LinkCell {
 
     pub(super) fn count_stale(&self) {
         self.consumed.stale.fetch_add(1, Relaxed);
+    }
+}
+
+fn bit(side: Side) -> u8 {
+    match side {
+        Side::Producer => 1,
+        Side::Consumer => 2,
     }
 }

@@ -28,6 +28,8 @@ pub enum Rule {
     M1,
     M2,
     F1,
+    S1,
+    S2,
 }
 
 impl fmt::Display for Rule {

@@ -102,12 +102,21 @@ pub struct Inlet<T> {
     clean: bool,
     /// The end is over only when the owner says so, not when nothing is held.
     defer_end: bool,
-    wake: bool,
+    wake: Wake,
     over: Option<Terminal>,
     stale: u64,
     /// Under a memory budget only.
     ration: Option<Ration>,
     payload: PhantomData<fn(T)>,
+}
+
+/// What the other side has to be told after the cell was set here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    No,
+    Abort,
+    Suspend,
+    Finished,
 }
 
 impl<T: Payload> Default for Inlet<T> {
@@ -139,7 +148,7 @@ impl<T: Payload> Inlet<T> {
             greeted: false,
             clean: false,
             defer_end: false,
-            wake: false,
+            wake: Wake::No,
             over: None,
             stale: 0,
             ration: None,
@@ -259,16 +268,20 @@ impl<T: Payload> Inlet<T> {
             self.violated(violation.clone());
             return Some(Err(violation));
         }
+        self.part(LinkState::Detached);
+        self.over = Some(Terminal::Detached { at });
+        self.check();
+        Some(Ok(()))
+    }
+
+    fn part(&mut self, state: LinkState) {
         if let Some(cell) = &self.cell {
-            cell.store_inlet_state(LinkState::Detached);
+            cell.store_inlet_state(state);
         }
         // what the component still holds counts against its next attachment: it is in `held`
         self.phase = InletPhase::Idle;
         self.reset();
         self.cell = None;
-        self.over = Some(Terminal::Detached { at });
-        self.check();
-        Some(Ok(()))
     }
 
     // ---- what the owner wants
@@ -363,12 +376,32 @@ impl<T: Payload> Inlet<T> {
             InletPhase::Idle => self.break_off(cause),
             InletPhase::Open | InletPhase::Draining => {
                 let set = self.cell.as_ref().map(|cell| {
-                    self.wake = cell.set_cause(cause.clone());
+                    if cell.set_cause(cause.clone()) {
+                        self.wake = Wake::Abort;
+                    }
                     cell.cause().cloned()
                 });
                 self.break_off(set.flatten().unwrap_or(cause));
             }
         }
+    }
+
+    /// The owner has failed by its own fault: suspends the link if this end is armed, and aborts it otherwise (rule S1). Bound
+    /// by the drain rule.
+    pub fn fail(&mut self, cause: Arc<Cause>) {
+        let suspends = self.cell.as_ref().is_some_and(|cell| {
+            // without a producer that waits for it there is nobody who could go on
+            let fed = self.phase == InletPhase::Open || self.phase == InletPhase::Draining && cell.lingers();
+            fed && cell.suspend(Side::Consumer, &cause)
+        });
+        if !suspends {
+            return self.abort(cause);
+        }
+        let at = self.accepted;
+        self.wake = Wake::Suspend;
+        self.leave(LinkState::Suspended);
+        self.over = Some(Terminal::Suspended { at, cause });
+        self.check();
     }
 
     // ---- what the producer says
@@ -448,6 +481,28 @@ impl<T: Payload> Inlet<T> {
         true
     }
 
+    /// The producer failed and will be rebuilt: everything up to `at` has come, which is verified; then parts from the link,
+    /// keeping what is held (rule S1). True if it has; false for another attachment's message, or if the link is aborted.
+    /// Bound by the drain rule.
+    pub fn handle_suspend(&mut self, link: LinkId, at: Count) -> bool {
+        if !self.admits(link) {
+            return false;
+        }
+        let Some(cell) = self.cell.clone() else { return false };
+        let Some(suspension) = cell.suspension().filter(|suspension| suspension.side == Side::Producer) else {
+            return false;
+        };
+        // P6: as in a detach
+        if self.accepted != at {
+            self.violated(Violation::PositionMismatch { expected: Displayed(at), found: Displayed(self.accepted) });
+            return false;
+        }
+        self.part(LinkState::Suspended);
+        self.over = Some(Terminal::Suspended { at, cause: suspension.cause.clone() });
+        self.check();
+        true
+    }
+
     /// P5 and A2: false for a message of another attachment or of one that is aborted; P4: nothing after the end.
     fn admits(&mut self, link: LinkId) -> bool {
         if !self.is_current(link) {
@@ -513,10 +568,12 @@ impl<T: Payload> Inlet<T> {
         if self.phase == InletPhase::Open {
             self.notice_cause();
         }
-        if self.wake {
-            self.wake = false;
-            if let Some(cell) = &self.cell {
-                return Some(InletEffect::Send(Up::Abort { link: cell.id() }));
+        if let Some(link) = self.cell.as_ref().map(|cell| cell.id()) {
+            match std::mem::replace(&mut self.wake, Wake::No) {
+                Wake::No => {}
+                Wake::Abort => return Some(InletEffect::Send(Up::Abort { link })),
+                Wake::Suspend => return Some(InletEffect::Send(Up::Suspend { link })),
+                Wake::Finished => return Some(InletEffect::Send(Up::Finished { link })),
             }
         }
         self.over.take().map(InletEffect::Over)
@@ -580,18 +637,26 @@ impl<T: Payload> Inlet<T> {
         self.phase = InletPhase::Ended;
         if let Some(cell) = &self.cell {
             cell.store_inlet_state(LinkState::ended(self.clean));
+            if cell.lingers() {
+                self.wake = Wake::Finished;
+            }
         }
         self.over = Some(Terminal::Ended { clean: self.clean });
     }
 
-    fn break_off(&mut self, cause: Arc<Cause>) {
+    /// Over for good, without an end; what was held is lost.
+    fn leave(&mut self, state: LinkState) {
         self.phase = InletPhase::Aborted;
         self.reset();
         self.held = Count::ZERO;
         self.store_held();
         if let Some(cell) = &self.cell {
-            cell.store_inlet_state(LinkState::Aborted);
+            cell.store_inlet_state(state);
         }
+    }
+
+    fn break_off(&mut self, cause: Arc<Cause>) {
+        self.leave(LinkState::Aborted);
         self.over = Some(Terminal::Aborted(cause));
         self.check();
     }
@@ -687,12 +752,15 @@ mod tests {
             text.push(match effect {
                 InletEffect::Send(Up::CanProduce { limit, .. }) => limit.to_string(),
                 InletEffect::Send(Up::Abort { .. }) => String::from("x"),
+                InletEffect::Send(Up::Suspend { .. }) => String::from("s"),
+                InletEffect::Send(Up::Finished { .. }) => String::from("f"),
                 InletEffect::Over(Terminal::Ended { clean }) => format!("[ended {clean}]"),
                 InletEffect::Over(Terminal::Aborted(cause)) => match &cause.reason {
                     Reason::Violation(violation) => format!("[violation {}]", violation.rule()),
                     _ => format!("[aborted: {}]", cause.origin),
                 },
                 InletEffect::Over(Terminal::Detached { at }) => format!("[detached {}/{}]", at.quantity, at.messages),
+                InletEffect::Over(Terminal::Suspended { at, .. }) => format!("[suspended {}]", at.quantity),
             });
             inlet.check();
         }

@@ -35,15 +35,24 @@ pub enum Down<T> {
         /// The attachment that this belongs to.
         link: LinkId,
     },
+    /// The producer failed and will be rebuilt; the cause is already in the cell (rule S1).
+    Suspend {
+        /// The attachment that this belongs to.
+        link: LinkId,
+        /// What it had sent, all of it before this message.
+        at: Count,
+    },
 }
 
 impl<T> Down<T> {
     /// The attachment that this belongs to.
     pub fn link(&self) -> LinkId {
         match self {
-            Self::Consume { link, .. } | Self::Parcel { link, .. } | Self::End { link, .. } | Self::Abort { link } => {
-                *link
-            }
+            Self::Consume { link, .. }
+            | Self::Parcel { link, .. }
+            | Self::End { link, .. }
+            | Self::Abort { link }
+            | Self::Suspend { link, .. } => *link,
         }
     }
 }
@@ -63,6 +72,16 @@ pub enum Up {
         /// The attachment that this belongs to.
         link: LinkId,
     },
+    /// The consumer failed and will be rebuilt; the cause is already in the cell (rule S1).
+    Suspend {
+        /// The attachment that this belongs to.
+        link: LinkId,
+    },
+    /// The consumer has finished with everything, to an outlet that waits for it behind its end (rule S2).
+    Finished {
+        /// The attachment that this belongs to.
+        link: LinkId,
+    },
 }
 
 /// How an attachment ended, exactly once at each end (rule P4).
@@ -79,5 +98,13 @@ pub enum Terminal {
     Detached {
         /// What had passed when the producer stopped.
         at: Count,
+    },
+    /// One end failed by its own fault and is to be rebuilt (rule S1). At that end the port is over; the other one is parted, as
+    /// after a detach, and can be attached again.
+    Suspended {
+        /// What this end had sent or accepted.
+        at: Count,
+        /// Why, and where it began. Only the component that failed is told.
+        cause: Arc<Cause>,
     },
 }

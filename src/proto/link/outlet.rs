@@ -5,7 +5,7 @@
 
 use super::cause::Cause;
 use super::cell::{Forms, LinkCell, LinkState};
-use super::error::{AttachError, PushError};
+use super::error::{AttachError, PushError, Side};
 use super::id::LinkId;
 use super::limit::{Count, Credit, Limit};
 use super::message::{Down, Terminal};
@@ -26,6 +26,9 @@ pub enum OutletPhase {
     Reserved,
     /// The consumer has granted at least once, be it 0.
     Open,
+    /// The end was sent to a consumer that would be rebuilt if it failed, and that has not finished yet: it may be asked for
+    /// again (rule S2).
+    Lingering,
     /// The end was sent. Nothing the owner does from here on sets the cell (rule A2).
     Ended,
     /// Broken off.
@@ -59,7 +62,7 @@ pub enum LateAbort {
 /// # Invariants
 ///
 /// * P1: `sent` keeps `limit`.
-/// * P2: `limit` is 0 outside [`OutletPhase::Open`].
+/// * P2: `limit` is 0 before [`OutletPhase::Open`].
 /// * a cell is present in every phase but [`OutletPhase::Idle`] and, if aborted before it was ever attached,
 ///   [`OutletPhase::Aborted`].
 #[derive(Debug)]
@@ -71,10 +74,17 @@ pub struct Outlet<T> {
     backlog: Option<T>,
     /// `end(clean)` was called; the end is sent once the backlog is.
     closing: Option<bool>,
-    /// The other side has to be woken after the cell was set here.
-    wake: bool,
+    wake: Wake,
     over: Option<Terminal>,
     stale: u64,
+}
+
+/// What the other side has to be told after the cell was set here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    No,
+    Abort,
+    Suspend(Count),
 }
 
 impl<T: Payload> Default for Outlet<T> {
@@ -93,7 +103,7 @@ impl<T: Payload> Outlet<T> {
             sent: Count::ZERO,
             backlog: None,
             closing: None,
-            wake: false,
+            wake: Wake::No,
             over: None,
             stale: 0,
         }
@@ -141,7 +151,7 @@ impl<T: Payload> Outlet<T> {
 
     /// True if something accepted by [`push`](Self::push) or [`end`](Self::end) is still to be sent.
     pub fn has_work(&self) -> bool {
-        !self.is_over() && (self.backlog.is_some() || self.closing.is_some())
+        !self.is_over() && !self.is_lingering() && (self.backlog.is_some() || self.closing.is_some())
     }
 
     /// True if nothing can be pushed any more.
@@ -152,6 +162,16 @@ impl<T: Payload> Outlet<T> {
     /// True if the end was sent or the port was aborted.
     pub fn is_over(&self) -> bool {
         matches!(self.phase, OutletPhase::Ended | OutletPhase::Aborted)
+    }
+
+    /// True if the end was sent and the consumer may still ask for it again (rule S2).
+    pub fn is_lingering(&self) -> bool {
+        self.phase == OutletPhase::Lingering
+    }
+
+    /// How much waits for credit.
+    pub fn waits(&self) -> u64 {
+        self.backlog.as_ref().map_or(0, Payload::quantity)
     }
 
     fn is_attached(&self) -> bool {
@@ -179,7 +199,7 @@ impl<T: Payload> Outlet<T> {
                 self.check();
                 Ok(())
             }
-            OutletPhase::Reserved | OutletPhase::Open => Err(AttachError::Attached),
+            OutletPhase::Reserved | OutletPhase::Open | OutletPhase::Lingering => Err(AttachError::Attached),
             OutletPhase::Ended => Err(AttachError::Ended),
             OutletPhase::Aborted => Err(AttachError::Aborted),
         }
@@ -289,17 +309,50 @@ impl<T: Payload> Outlet<T> {
     /// Breaks the link off from this side: sets the cell if nobody has, drops what waits. Nothing once the end was sent
     /// (rule A2). Bound by the drain rule.
     pub fn abort(&mut self, cause: Arc<Cause>) {
-        if self.is_over() {
+        if self.is_over() || self.ends_lingering() {
             return;
         }
         let cause = match &self.cell {
             Some(cell) if self.is_attached() => {
-                self.wake = cell.set_cause(cause.clone());
+                if cell.set_cause(cause.clone()) {
+                    self.wake = Wake::Abort;
+                }
                 cell.cause().cloned().unwrap_or(cause)
             }
             _ => cause,
         };
         self.break_off(cause);
+    }
+
+    /// The owner has failed by its own fault: suspends the link if this end is armed, and aborts it otherwise (rule S1). Bound
+    /// by the drain rule.
+    pub fn fail(&mut self, cause: Arc<Cause>) {
+        let suspends =
+            self.is_attached() && self.cell.as_ref().is_some_and(|cell| cell.suspend(Side::Producer, &cause));
+        if !suspends {
+            return self.abort(cause);
+        }
+        let at = self.sent;
+        self.wake = Wake::Suspend(at);
+        self.leave(LinkState::Suspended);
+        self.over = Some(Terminal::Suspended { at, cause });
+        self.check();
+    }
+
+    /// What waits, the end included, is given up: the owner has gone back and gives it again. Nothing while attached or over.
+    pub fn rewind(&mut self) {
+        if self.phase == OutletPhase::Idle {
+            self.backlog = None;
+            self.closing = None;
+        }
+    }
+
+    /// The owner stops caring while the consumer has not finished: the end was sent, so nothing is set (rule A2).
+    fn ends_lingering(&mut self) -> bool {
+        let Some(clean) = self.closing.filter(|_| self.is_lingering()) else { return false };
+        self.phase = OutletPhase::Ended;
+        self.over = Some(Terminal::Ended { clean });
+        true
     }
 
     // ---- what the consumer says
@@ -327,7 +380,7 @@ impl<T: Payload> Outlet<T> {
         }
         match self.phase {
             OutletPhase::Ended => LateAbort::AfterEnd,
-            OutletPhase::Reserved | OutletPhase::Open => {
+            OutletPhase::Reserved | OutletPhase::Open | OutletPhase::Lingering => {
                 self.notice_cause();
                 LateAbort::Live
             }
@@ -335,18 +388,51 @@ impl<T: Payload> Outlet<T> {
         }
     }
 
+    /// The consumer failed and will be rebuilt: parts from the link, keeping what waits (rule S1). True if it has; false for
+    /// another attachment's message, or if the link is aborted. Bound by the drain rule.
+    pub fn handle_suspend(&mut self, link: LinkId) -> bool {
+        if !self.is_current(link) {
+            self.stale += 1;
+            return false;
+        }
+        if !self.is_attached() && !self.is_lingering() {
+            return false;
+        }
+        self.notice_cause();
+        let Some(cell) = self.cell.clone().filter(|_| self.phase != OutletPhase::Aborted) else { return false };
+        // nobody but the consumer's port may say so, and it sets the cell first
+        let Some(suspension) = cell.suspension().filter(|suspension| suspension.side == Side::Consumer) else {
+            return false;
+        };
+        let at = self.sent;
+        cell.store_outlet_state(LinkState::Suspended);
+        self.part();
+        self.over = Some(Terminal::Suspended { at, cause: suspension.cause.clone() });
+        true
+    }
+
+    /// The consumer has finished with everything (rule S2). True if this outlet has waited for that. Bound by the drain rule.
+    pub fn handle_finished(&mut self, link: LinkId) -> bool {
+        if !self.is_current(link) {
+            self.stale += 1;
+            return false;
+        }
+        self.ends_lingering()
+    }
+
     // ---- what follows
 
     /// What the owner must do next, or `None` when there is nothing (the drain rule).
     pub fn poll_effect(&mut self) -> Option<OutletEffect<T>> {
-        if self.is_attached() {
+        if self.is_attached() || self.is_lingering() {
             // A2: the cell is read before each item
             self.notice_cause();
         }
-        if self.wake {
-            self.wake = false;
-            if let Some(cell) = &self.cell {
-                return Some(OutletEffect::Send(Down::Abort { link: cell.id() }));
+        if let Some(link) = self.cell.as_ref().map(|cell| cell.id()) {
+            match std::mem::replace(&mut self.wake, Wake::No) {
+                Wake::No => {}
+                Wake::Abort => return Some(OutletEffect::Send(Down::Abort { link })),
+                Wake::Suspend(at) => return Some(OutletEffect::Send(Down::Suspend { link, at })),
             }
         }
         if let Some(over) = self.over.take() {
@@ -355,7 +441,12 @@ impl<T: Payload> Outlet<T> {
         if self.phase != OutletPhase::Open {
             return None;
         }
-        let link = self.cell.as_ref()?.id();
+        let cell = self.cell.as_ref()?;
+        if cell.suspension().is_some() {
+            // S1: what is sent now is lost; the message that parts this port is on its way
+            return None;
+        }
+        let link = cell.id();
         if let Some(item) = self.take_within_credit() {
             // P1: produced <= limit, always
             self.sent.add(item.quantity());
@@ -368,11 +459,15 @@ impl<T: Payload> Outlet<T> {
         if self.backlog.is_none()
             && let Some(clean) = self.closing
         {
-            self.phase = OutletPhase::Ended;
             if let Some(cell) = &self.cell {
                 cell.store_outlet_state(LinkState::ended(clean));
+                // S2: a consumer that would be rebuilt may need the data again
+                self.phase = if cell.is_armed(Side::Consumer) { OutletPhase::Lingering } else { OutletPhase::Ended };
+                if self.is_lingering() {
+                    cell.set_lingers();
+                }
             }
-            self.over = Some(Terminal::Ended { clean });
+            self.over = (!self.is_lingering()).then_some(Terminal::Ended { clean });
             return Some(OutletEffect::Send(Down::End { link, clean }));
         }
         None
@@ -397,15 +492,20 @@ impl<T: Payload> Outlet<T> {
         }
     }
 
-    fn break_off(&mut self, cause: Arc<Cause>) {
+    /// Over for good, without an end.
+    fn leave(&mut self, state: LinkState) {
         if let Some(cell) = &self.cell {
-            cell.store_outlet_state(LinkState::Aborted);
+            cell.store_outlet_state(state);
         }
         self.phase = OutletPhase::Aborted;
         self.backlog = None;
         self.closing = None;
         self.limit = Limit::ZERO;
         self.sent = Count::ZERO;
+    }
+
+    fn break_off(&mut self, cause: Arc<Cause>) {
+        self.leave(LinkState::Aborted);
         self.over = Some(Terminal::Aborted(cause));
         self.check();
     }
@@ -419,7 +519,8 @@ impl<T: Payload> Outlet<T> {
             self.limit
         );
         debug_assert!(
-            matches!(self.phase, OutletPhase::Open | OutletPhase::Ended) || self.limit == Limit::ZERO,
+            matches!(self.phase, OutletPhase::Open | OutletPhase::Lingering | OutletPhase::Ended)
+                || self.limit == Limit::ZERO,
             "P2: limit {:?} in phase {:?}",
             self.limit,
             self.phase
@@ -469,7 +570,9 @@ mod tests {
                 OutletEffect::Send(Down::Abort { .. }) => String::from("x"),
                 OutletEffect::Over(Terminal::Ended { .. }) => String::from("[ended]"),
                 OutletEffect::Over(Terminal::Aborted(cause)) => format!("[aborted: {}]", cause.origin),
+                OutletEffect::Send(Down::Suspend { at, .. }) => format!("s{}", at.quantity),
                 OutletEffect::Over(Terminal::Detached { at }) => format!("[detached {}/{}]", at.quantity, at.messages),
+                OutletEffect::Over(Terminal::Suspended { at, .. }) => format!("[suspended {}]", at.quantity),
             });
             outlet.check();
         }

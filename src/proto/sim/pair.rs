@@ -4,7 +4,7 @@ use super::schedule::{Delays, Rng};
 use super::trace::{Event, Fate, Node, Note, Record, Sample, Want, What};
 use crate::proto::link::{
     AttachError, Cause, Count, Credit, Down, Inlet, InletEffect, Limit, LinkCell, LinkId, Origin, Outlet, OutletEffect,
-    OutletPhase, Payload, PushError, Reason, Received, Up, Window,
+    OutletPhase, Payload, PushError, Reason, Received, Side, Up, Window,
 };
 use std::collections::VecDeque;
 use std::fmt;
@@ -48,6 +48,9 @@ impl<T: Payload> Letter<T> {
             }
             Self::Down(Down::End { link, clean }, _) => Note::End { link: *link, clean: *clean },
             Self::Down(Down::Abort { link }, _) | Self::Up(Up::Abort { link }) => Note::Abort { link: *link },
+            Self::Down(Down::Suspend { link, at }, _) => Note::Suspend { link: *link, at: Some(*at) },
+            Self::Up(Up::Suspend { link }) => Note::Suspend { link: *link, at: None },
+            Self::Up(Up::Finished { link }) => Note::Finished { link: *link },
             Self::Up(Up::CanProduce { link, limit }) => Note::CanProduce { link: *link, limit: *limit },
             Self::Answer { link, done, .. } => Note::Answer { link: *link, done: *done },
             Self::TurnEnds => Note::TurnEnds,
@@ -80,6 +83,7 @@ pub struct Pair<T: Sample> {
     delays: Delays,
     now: Duration,
     lazy: bool,
+    armed: Vec<Side>,
     outlet: Outlet<T>,
     outlet_link: Option<LinkId>,
     producer_dead: bool,
@@ -116,6 +120,7 @@ impl<T: Sample> Pair<T> {
             delays,
             now: Duration::ZERO,
             lazy: false,
+            armed: Vec::new(),
             outlet: Outlet::new(),
             outlet_link: None,
             producer_dead: false,
@@ -133,6 +138,13 @@ impl<T: Sample> Pair<T> {
     #[must_use]
     pub fn lazy(mut self) -> Self {
         self.lazy = true;
+        self
+    }
+
+    /// A supervisor rebuilds what fails at this side: every attachment is armed there (rule S1).
+    #[must_use]
+    pub fn armed(mut self, side: Side) -> Self {
+        self.armed.push(side);
         self
     }
 
@@ -214,6 +226,7 @@ impl<T: Sample> Pair<T> {
             return Err(TransactionError::NotAttached);
         }
         let cell = LinkCell::new();
+        self.armed.iter().for_each(|side| cell.arm(*side));
         self.outlet.reserve(cell.clone()).map_err(TransactionError::Refused)?;
         let link = cell.id();
         self.wants(Node::Producer, Want::Reserve { link });
@@ -325,6 +338,32 @@ impl<T: Sample> Pair<T> {
             }
             Node::Supervisor => {}
         }
+    }
+
+    /// The owner fails by its own fault, and is dropped with its port and its mailbox (rule S1).
+    pub fn fail(&mut self, node: Node, cause: Arc<Cause>) {
+        self.wants(node, Want::Fail);
+        match node {
+            Node::Producer => {
+                self.outlet.fail(cause);
+                self.drain_outlet();
+                self.producer_dead = true;
+            }
+            Node::Consumer(n) => {
+                self.consumers[n].inlet.fail(cause);
+                self.drain_inlet(n);
+                self.consumers[n].dead = true;
+                self.consumers[n].hand.clear();
+            }
+            Node::Supervisor => {}
+        }
+        self.check();
+    }
+
+    /// A new producer takes the place of one that is gone.
+    pub fn rebuild_producer(&mut self) {
+        self.outlet = Outlet::new();
+        self.producer_dead = false;
     }
 
     /// Consumer `n` releases its oldest `messages` items, at most those it has.
@@ -537,6 +576,7 @@ impl<T: Sample> Pair<T> {
             }
             Letter::Down(Down::End { link, clean }, _) => matches!(inlet.handle_end(link, clean), Received::End { .. }),
             Letter::Down(Down::Abort { link }, _) => inlet.handle_abort(link),
+            Letter::Down(Down::Suspend { link, at }, _) => inlet.handle_suspend(link, at),
             Letter::TurnEnds => {
                 if self.consumers[n].turn {
                     self.log(What::Arrived { from, to, note, fate: Fate::Taken });
@@ -613,6 +653,8 @@ impl<T: Sample> Pair<T> {
                 return;
             }
             Letter::Up(Up::CanProduce { link, limit }) => (Node::Producer, self.outlet.handle_can_produce(link, limit)),
+            Letter::Up(Up::Suspend { link }) => (Node::Producer, self.outlet.handle_suspend(link)),
+            Letter::Up(Up::Finished { link }) => (Node::Producer, self.outlet.handle_finished(link)),
             Letter::Up(Up::Abort { link }) => {
                 let late = self.outlet.handle_abort(link);
                 (Node::Producer, late == crate::proto::link::LateAbort::Live)

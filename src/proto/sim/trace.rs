@@ -56,6 +56,10 @@ pub enum Note {
     End { link: LinkId, clean: bool },
     /// The other side's wake-up after the cell was set.
     Abort { link: LinkId },
+    /// An armed end has failed; from the producer with what it had sent.
+    Suspend { link: LinkId, at: Option<Count> },
+    /// The consumer has finished, to an outlet that lingers.
+    Finished { link: LinkId },
     /// A grant.
     CanProduce { link: LinkId, limit: Limit },
     /// Second step of an attachment.
@@ -75,6 +79,9 @@ impl fmt::Display for Note {
             Self::End { clean: true, .. } => f.write_str("end clean"),
             Self::End { clean: false, .. } => f.write_str("end unclean"),
             Self::Abort { .. } => f.write_str("abort"),
+            Self::Suspend { at: Some(at), .. } => write!(f, "suspend at {}/{}", at.quantity, at.messages),
+            Self::Suspend { at: None, .. } => f.write_str("suspend"),
+            Self::Finished { .. } => f.write_str("finished"),
             Self::CanProduce { limit, .. } => write!(f, "can produce {limit}"),
             Self::Attach { link } => write!(f, "attach {link}"),
             Self::CloseAt { at, .. } => write!(f, "close at {}/{}", at.quantity, at.messages),
@@ -106,6 +113,8 @@ pub enum Want {
     End { clean: bool },
     /// `abort`.
     Abort,
+    /// `fail`.
+    Fail,
     /// `release`.
     Release { quantity: u64, messages: u64 },
     /// `grant`.
@@ -152,6 +161,7 @@ impl fmt::Display for Event {
                 Want::Push { quantity, taken: false } => write!(f, "{node}      push {quantity}: not taken"),
                 Want::End { clean } => write!(f, "{node}      end (clean {clean})"),
                 Want::Abort => write!(f, "{node}      abort"),
+                Want::Fail => write!(f, "{node}      fail"),
                 Want::Release { quantity, messages } => write!(f, "{node}      release {quantity}/{messages}"),
                 Want::Grant { credit } => write!(f, "{node}      grant {}/{}", credit.quantity, credit.messages),
                 Want::SetWindow { window } => write!(f, "{node}      window {}/{}", window.quantity, window.messages),
@@ -177,6 +187,9 @@ impl fmt::Display for Event {
                     Terminal::Ended { clean: false } => String::from("ended unclean"),
                     Terminal::Aborted(cause) => format!("aborted ({cause})"),
                     Terminal::Detached { at } => format!("detached at {}/{}", at.quantity, at.messages),
+                    Terminal::Suspended { at, cause } => {
+                        format!("suspended at {}/{} ({cause})", at.quantity, at.messages)
+                    }
                 };
                 match link {
                     Some(link) => write!(f, "{node}      {link} {how}"),

@@ -39,7 +39,7 @@ impl Observer for Watch {
             Note::Closed { link } => {
                 watched.links.remove(&link);
             }
-            Note::Over { .. } => {}
+            Note::Over { .. } | Note::Suspended { .. } => {}
         });
     }
 }

@@ -2,12 +2,13 @@
 
 use super::node::{Items, Node};
 use crate::component::address::{DownTx, UpTx, WeakUpTx};
-use crate::component::link::Note;
+use crate::component::drive::cannot_rewind;
+use crate::component::link::{Note, Observer};
 use crate::component::message::{
     AnyInlet, AnyOutlet, InletHandle, InletMsg, ManageHandle, OutletHandle, OutletMsg, PartState, handle_of, reply,
 };
-use crate::component::{InletRef, OutletRef};
-use crate::proto::link::{Cause, Down, Payload, Reason, Up};
+use crate::component::{ComponentInfo, InletRef, OutletRef};
+use crate::proto::link::{Cause, Down, Payload, Reason, Side, Up};
 use std::fmt;
 use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
@@ -36,11 +37,13 @@ impl<T: Payload> DownTx<T> for Strong<T> {
                 Down::Parcel { .. } => {}
                 Down::End { link, clean } => node.end(link, clean),
                 Down::Abort { link } => node.aborted_by_producer(link),
+                Down::Suspend { link, .. } => node.suspended(Side::Producer, link),
             },
             InletMsg::Batch(link, items) => node.items(link, Items::Many(items)),
             InletMsg::Control(link, envelope) => node.question_down(link, envelope),
             InletMsg::Attach(attach) => node.attach(*attach, |link| {
-                let (component, inlet) = (handle_of(&node.info, self.manage()), Box::new(Slack(Arc::downgrade(node))));
+                let (component, inlet) =
+                    (handle_of(&node.info, DownTx::manage(self)), Box::new(Slack(Arc::downgrade(node))));
                 link.note(|| Note::Attached { link: link.clone(), component, inlet });
             }),
             InletMsg::Open(link) => node.open(link),
@@ -67,6 +70,10 @@ impl<T: Payload> UpTx<T> for Strong<T> {
         match msg {
             OutletMsg::Up(Up::CanProduce { link, limit }) => node.granted(link, limit),
             OutletMsg::Up(Up::Abort { link }) => node.aborted_by_consumer(link),
+            OutletMsg::Up(Up::Suspend { link }) => node.suspended(Side::Consumer, link),
+            // only those that linger wait for it
+            OutletMsg::Up(Up::Finished { .. }) => {}
+            OutletMsg::Rewind(_, to) => reply(Some(to), Err(cannot_rewind())),
             OutletMsg::Control(link, envelope) => node.question_up(link, envelope),
             OutletMsg::Reserve(reserve) => node.reserve(*reserve, |link| {
                 let slack = || Slack(Arc::downgrade(node));
@@ -83,6 +90,10 @@ impl<T: Payload> UpTx<T> for Strong<T> {
     }
 
     fn weak(&self) -> Box<dyn WeakUpTx<T>> {
+        Box::new(Slack(Arc::downgrade(&self.0)))
+    }
+
+    fn manage(&self) -> Box<dyn ManageHandle> {
         Box::new(Slack(Arc::downgrade(&self.0)))
     }
 }
@@ -136,6 +147,11 @@ impl<T: Payload> ManageHandle for Slack<T> {
 
     fn boxed(&self) -> Box<dyn ManageHandle> {
         Box::new(Self(self.0.clone()))
+    }
+
+    // nobody rebuilds a monitor
+    fn identify(&self, _: Arc<dyn Observer>) -> oneshot::Receiver<Arc<ComponentInfo>> {
+        oneshot::channel().1
     }
 
     fn settle(&self) -> oneshot::Receiver<()> {

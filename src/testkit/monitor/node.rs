@@ -373,6 +373,17 @@ impl<T: Payload> Node<T> {
         });
     }
 
+    /// The neighbour on this side failed and is to be rebuilt. A monitor does not wait for that: its chain ends with the cause.
+    pub(super) fn suspended(&self, side: Side, link: LinkId) {
+        self.with(|state| {
+            let half = if side == Side::Producer { &state.judge.up } else { &state.judge.down };
+            let cell = half.link.as_ref().map(|own| own.cell()).filter(|cell| cell.id() == link);
+            if let Some(suspension) = cell.and_then(|cell| cell.suspension()).cloned() {
+                state.break_off(&self.info, &suspension.cause, None);
+            }
+        });
+    }
+
     pub(super) fn abort(&self, cause: &Arc<Cause>) {
         self.with(|state| state.break_off(&self.info, cause, None));
     }
@@ -550,9 +561,6 @@ impl<T: Payload> State<T> {
         // P3: what is repeated or lower changes nothing, and a monitor keeps the rules itself
         if !self.judge.up.limit.raise(there) && !first {
             return;
-        }
-        if let (true, Some(consumer)) = (first, &self.judge.down.link) {
-            link.cell().set_forms(consumer.cell().forms());
         }
         self.judge.up.granted = true;
         link.cell().store_limit(self.judge.up.limit);

@@ -262,6 +262,8 @@ impl<T: Payload> ConsumerProbe<T> {
                     base.tell(Consumed::Aborted);
                 }
             }
+            // a probe is attached by hand, to what nobody rebuilds
+            Down::Suspend { .. } => {}
         }
     }
 

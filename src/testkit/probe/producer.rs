@@ -196,6 +196,8 @@ impl<T: Payload> ProducerProbe<T> {
                     base.tell(Produced::Aborted);
                 }
             }
+            // a probe is attached by hand, to what nobody rebuilds
+            OutletMsg::Up(Up::Suspend { .. } | Up::Finished { .. }) | OutletMsg::Rewind(..) => {}
             OutletMsg::Control(_, envelope) => base.question(envelope),
             OutletMsg::Reserve(reserve) => self.reserve(*reserve),
             OutletMsg::Release(_) => base.part(),
@@ -223,6 +225,10 @@ impl<T: Payload> UpTx<T> for ProducerProbe<T> {
     }
 
     fn weak(&self) -> Box<dyn WeakUpTx<T>> {
+        Box::new(WeakProducer(Arc::downgrade(&self.0)))
+    }
+
+    fn manage(&self) -> Box<dyn ManageHandle> {
         Box::new(WeakProducer(Arc::downgrade(&self.0)))
     }
 }

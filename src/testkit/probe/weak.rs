@@ -3,7 +3,9 @@
 use super::consumer::{Consumer, ConsumerProbe};
 use super::event::{Consumed, Produced};
 use super::producer::{Producer, ProducerProbe};
+use crate::component::ComponentInfo;
 use crate::component::address::WeakUpTx;
+use crate::component::link::Observer;
 use crate::component::message::{
     AnyInlet, AnyOutlet, InletHandle, ManageHandle, OutletHandle, OutletMsg, PartState, reply,
 };
@@ -68,6 +70,11 @@ macro_rules! managed {
 
             fn boxed(&self) -> Box<dyn ManageHandle> {
                 Box::new(Self(self.0.clone()))
+            }
+
+            // a probe is worked by hand: nobody rebuilds it
+            fn identify(&self, _: Arc<dyn Observer>) -> oneshot::Receiver<Arc<ComponentInfo>> {
+                oneshot::channel().1
             }
 
             // a probe holds nothing, and has no state to hand on
