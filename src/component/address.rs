@@ -6,7 +6,7 @@ use super::message::{
     AnyInlet, AnyOutlet, AttachInlet, Attachment, CloseAt, InletHandle, InletMsg, Manage, ManageHandle, ManageMsg,
     OutletHandle, OutletMsg, PartState, ReserveOutlet, ToInlet, ToOutlet,
 };
-use crate::proto::link::{Cause, Count, LinkId, Payload, Reason, Violation};
+use crate::proto::link::{Cause, Count, Down, LinkId, Payload, Reason, Up, Violation};
 use actix::{Actor, Addr, WeakAddr};
 use bytes::Bytes;
 use std::any::Any;
@@ -139,6 +139,10 @@ impl<A: Component> ManageHandle for ManagePort<A> {
         self.send(ManageMsg::Stop);
     }
 
+    fn wake(&self) {
+        self.send(ManageMsg::Wake);
+    }
+
     fn is_alive(&self) -> bool {
         self.0.upgrade().is_some_and(|addr| addr.connected())
     }
@@ -223,6 +227,10 @@ impl<T: Payload> AnyOutlet for OutletRef<T> {
         self.0.send(OutletMsg::Release(link));
     }
 
+    fn broken(&self, link: LinkId) {
+        self.0.send(OutletMsg::Up(Up::Abort { link }));
+    }
+
     fn detach(&self, link: LinkId) -> oneshot::Receiver<Option<Count>> {
         let (tx, rx) = oneshot::channel();
         self.0.send(OutletMsg::Detach(link, Some(tx)));
@@ -245,6 +253,10 @@ impl<T: Payload> AnyInlet for InletRef<T> {
 
     fn open(&self, link: LinkId) {
         self.0.send(InletMsg::Open(link));
+    }
+
+    fn broken(&self, link: LinkId) {
+        self.0.send(InletMsg::Down(Down::Abort { link }));
     }
 
     fn is_alive(&self) -> bool {

@@ -200,6 +200,8 @@ pub(crate) enum ManageMsg {
     Flush(oneshot::Sender<Result<(), Reason>>),
     /// Give up its state, if it has one, for a successor.
     TakeState(oneshot::Sender<Option<PartState>>),
+    /// Tell the hooks of isolated ports what became of them.
+    Wake,
     /// Go on from a predecessor's state; back if it is of no use.
     PutState(PartState, oneshot::Sender<Result<(), PartState>>),
 }
@@ -215,6 +217,8 @@ pub trait ManageHandle: Send + Sync + fmt::Debug {
     fn drain(&self);
     /// Stop the actor.
     fn stop(&self);
+    /// Have the hooks of isolated ports told what became of them. Nothing for what has none.
+    fn wake(&self) {}
     /// True while its actor takes messages.
     fn is_alive(&self) -> bool;
     /// The same way, to keep.
@@ -238,6 +242,8 @@ pub trait AnyOutlet: Send + Sync {
     fn reserve(&self, link: &Arc<Link>, consumer: &dyn AnyInlet) -> Option<Attachment>;
     /// Takes a reservation back.
     fn release(&self, link: LinkId);
+    /// The link's cause was set by somebody else: the port is to look (rule A2).
+    fn broken(&self, link: LinkId);
     /// First step of a detach: the position at which the producer stopped; `None` if the link is not attached there.
     fn detach(&self, link: LinkId) -> oneshot::Receiver<Option<Count>>;
     /// The typed reference.
@@ -251,6 +257,8 @@ pub trait AnyInlet: Send + Sync {
     fn attach(&self, link: &Arc<Link>, producer: &dyn AnyOutlet) -> Option<Attachment>;
     /// The attachment stands: grants may leave.
     fn open(&self, link: LinkId);
+    /// The link's cause was set by somebody else: the port is to look (rule A2).
+    fn broken(&self, link: LinkId);
     /// True while its actor takes messages.
     fn is_alive(&self) -> bool;
     /// Second step of a detach; `None` if the link is not attached there.
@@ -288,6 +296,10 @@ pub enum InletEvent<T> {
     },
     /// The producer was detached; nothing was lost. Another may be attached.
     Detached,
+    /// The attachment of an [`isolated`](super::Inlet::isolated) inlet was aborted, for the reason that
+    /// [`aborted_by`](super::Inlet::aborted_by) tells. Another producer may be attached. For a plain inlet the component is
+    /// aborted instead.
+    Aborted,
 }
 
 /// What the hook of an outlet is told.
@@ -300,6 +312,10 @@ pub enum OutletEvent {
     Credit,
     /// The consumer was detached. Another may be attached.
     Detached,
+    /// The attachment of an [`isolated`](super::Outlet::isolated) outlet was aborted, for the reason that
+    /// [`aborted_by`](super::Outlet::aborted_by) tells; what was sent and not finished with is lost, and so is what waited in the
+    /// outlet. Another consumer may be attached. For a plain outlet the component is aborted instead.
+    Aborted,
 }
 
 /// Who a component is, for the notes to observers.

@@ -131,7 +131,7 @@ impl<T: Payload> GateActor<T> {
         match event {
             InletEvent::Item(item) => self.waiting.push_back(item),
             InletEvent::End { clean } => self.end = Some(clean),
-            InletEvent::Attached | InletEvent::Detached => {}
+            InletEvent::Attached | InletEvent::Detached | InletEvent::Aborted => {}
         }
         self.pump(ctx);
     }

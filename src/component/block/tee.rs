@@ -108,7 +108,7 @@ impl<T: Payload + Clone> TeeActor<T> {
         match event {
             InletEvent::Item(item) => self.waiting.push_back(item),
             InletEvent::End { clean } => self.end = Some(clean),
-            InletEvent::Attached | InletEvent::Detached => return,
+            InletEvent::Attached | InletEvent::Detached | InletEvent::Aborted => return,
         }
         self.pump(ctx);
     }

@@ -1,5 +1,6 @@
 //! The inlet as an actor owns it.
 
+use super::isolation::Isolation;
 use super::{AnyPort, Owner};
 use crate::component::ComponentInfo;
 use crate::component::address::WeakUpTx;
@@ -49,6 +50,7 @@ pub struct Inlet<T: Payload> {
     gated: bool,
     /// The component has no such direction; every attachment is refused.
     absent: bool,
+    isolation: Isolation,
 }
 
 impl<T: Payload> Default for Inlet<T> {
@@ -94,6 +96,7 @@ impl<T: Payload> Inlet<T> {
             early: None,
             gated: false,
             absent: false,
+            isolation: Isolation::default(),
         }
     }
 
@@ -107,6 +110,25 @@ impl<T: Payload> Inlet<T> {
     /// True for a port made by [`absent`](Self::absent).
     pub fn is_absent(&self) -> bool {
         self.absent
+    }
+
+    /// The same port, isolated: an abort of its link, by either side, ends the attachment and not the component. The hook hears
+    /// [`InletEvent::Aborted`] once for each such attachment, and the port can then be attached again. What the owner still holds of it is its own, and is not [`release`](Self::release)d. An abort of the
+    /// component still takes the port.
+    #[must_use]
+    pub fn isolated(mut self) -> Self {
+        self.isolation.set();
+        self
+    }
+
+    /// True for a port made by [`isolated`](Self::isolated).
+    pub fn is_isolated(&self) -> bool {
+        self.isolation.is_on()
+    }
+
+    /// Why the last attachment of an isolated port that was aborted was.
+    pub fn aborted_by(&self) -> Option<&Arc<Cause>> {
+        self.isolation.cause()
     }
 
     /// Allows `credit` beyond what was accepted so far. For a [`manual`](Self::manual) inlet.
@@ -145,7 +167,8 @@ impl<T: Payload> Inlet<T> {
         self.core.set_forms(forms);
     }
 
-    /// Breaks the link off: the component and all that depends on it are aborted with this reason.
+    /// Breaks the link off: the component and all that depends on it are aborted with this reason. An
+    /// [`isolated`](Self::isolated) port breaks off the link alone.
     pub fn abort(&mut self, reason: Reason) {
         let cause = match &self.owner {
             Some(owner) => owner.info.blame(reason),
@@ -197,6 +220,18 @@ impl<T: Payload> Inlet<T> {
     }
 
     // ---- what the driver calls
+
+    /// What [`wire!`](crate::wire) calls before it tells the hook that an isolated port was aborted: takes the port back.
+    /// False if there is nothing to tell.
+    #[doc(hidden)]
+    pub fn take_cut(&mut self) -> bool {
+        if !self.isolation.tell() {
+            return false;
+        }
+        self.core.renew();
+        self.link = None;
+        true
+    }
 
     /// Handles a message; returns what the hook has to hear.
     pub(crate) fn receive(
@@ -260,6 +295,9 @@ impl<T: Payload> Inlet<T> {
         let owner = self.owner.as_ref()?;
         let link = &attach.link;
         owner.joins(link);
+        if self.isolation.is_on() {
+            link.isolate(Side::Consumer);
+        }
         link.note(|| {
             let component = handle_of(&owner.info, owner.home.boxed_manage());
             Note::Attached { link: link.clone(), component, inlet: handle() }
@@ -312,6 +350,7 @@ impl<T: Payload> Inlet<T> {
         match terminal {
             Terminal::Detached { .. } => self.link = None,
             Terminal::Ended { .. } => {}
+            Terminal::Aborted(cause) if self.isolation.keeps(&cause, self.owner.as_ref()) => {}
             Terminal::Aborted(cause) => match &self.owner {
                 Some(owner) => owner.port_broken(&cause),
                 None => self.early = Some(cause),
@@ -343,6 +382,10 @@ impl<T: Payload> AnyPort for Inlet<T> {
         if let Some(cause) = self.early.take() {
             owner.port_broken(&cause);
         }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.isolation.is_untold()
     }
 
     fn abort_with(&mut self, cause: &Arc<Cause>) {

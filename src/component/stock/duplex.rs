@@ -288,7 +288,7 @@ impl<D: Duplex> DuplexActor<D> {
                 self.stage.wanted();
                 self.write = Write::Ending { clean };
             }
-            InletEvent::Attached | InletEvent::Detached => {}
+            InletEvent::Attached | InletEvent::Detached | InletEvent::Aborted => {}
         }
     }
 
