@@ -35,5 +35,5 @@ pub use limit::{AfterLimit, Discarded, LimitReached, Limiter};
 pub use map::{FilterMap, Inspect, KeepIf, Map, filter_map, inspect, keep_if, map};
 pub use merge::{Merge, MergeActor, Order, merge};
 pub use meter::{Meter, MeterHandle, Reading};
-pub use tee::{Branch, Dropped, Tee, TeeActor, tee};
+pub use tee::{Branch, Dropped, NoBranchLeft, Tee, TeeActor, tee};
 pub use throttle::{Rate, Throttle, ThrottleActor, throttle};
