@@ -10,9 +10,9 @@ use flow::*;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use versile_io::component::block::*;
-use versile_io::component::stock::{Filter, Sink};
+use versile_io::component::stock::Sink;
 use versile_io::component::{InletRef, join};
-use versile_io::proto::link::Window;
+use versile_io::proto::link::{Rule, Window};
 use versile_io::testkit::conformance;
 
 fn conforms(start: impl Fn() -> Ports + 'static) {
@@ -54,6 +54,16 @@ fn a_throttle_conforms() {
         let throttle = throttle(per_second(2_000_000));
         (throttle.inlet, throttle.outlet)
     });
+}
+
+#[test]
+fn a_switch_conforms() {
+    let report = conformance::filter(|| {
+        let switch = switch::<Bytes>(WhenBack::Stay);
+        (switch.inlet, switch.primary)
+    });
+    // that a consumer's abort does not reach the producer is what it is for
+    assert_eq!(report.seeds(6).run().broken(), [Rule::A1]);
 }
 
 #[test]

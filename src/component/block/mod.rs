@@ -24,6 +24,7 @@ mod limit;
 mod map;
 mod merge;
 mod meter;
+mod switch;
 mod tee;
 mod throttle;
 
@@ -35,5 +36,6 @@ pub use limit::{AfterLimit, Discarded, LimitReached, Limiter};
 pub use map::{FilterMap, Inspect, KeepIf, Map, filter_map, inspect, keep_if, map};
 pub use merge::{Merge, MergeActor, Order, merge};
 pub use meter::{Meter, MeterHandle, Reading};
+pub use switch::{Lane, NoLaneLeft, Switch, SwitchActor, SwitchHandle, SwitchTo, WhenBack, switch};
 pub use tee::{Branch, Dropped, NoBranchLeft, Tee, TeeActor, tee};
 pub use throttle::{Rate, Throttle, ThrottleActor, throttle};

@@ -20,6 +20,7 @@ pub(super) struct Isolation {
     /// The hook has not heard yet.
     untold: bool,
     cause: Option<Arc<Cause>>,
+    finished: u64,
 }
 
 impl Isolation {
@@ -51,6 +52,15 @@ impl Isolation {
     /// The hook is about to hear. False if there is nothing to hear.
     pub(super) fn tell(&mut self) -> bool {
         std::mem::take(&mut self.untold)
+    }
+
+    /// What the consumer had finished with when the link was aborted.
+    pub(super) fn set_finished(&mut self, finished: u64) {
+        self.finished = finished;
+    }
+
+    pub(super) fn finished(&self) -> u64 {
+        self.finished
     }
 
     pub(super) fn cause(&self) -> Option<&Arc<Cause>> {

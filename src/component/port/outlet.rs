@@ -90,6 +90,12 @@ impl<T: Payload> Outlet<T> {
         self.isolation.cause()
     }
 
+    /// What the consumer had finished with when the last attachment of an isolated port was aborted: bytes, or items. What was pushed
+    /// beyond is lost. Read when the port noticed; a consumer that works on may come a little further.
+    pub fn finished_when_aborted(&self) -> u64 {
+        self.isolation.finished()
+    }
+
     /// Sends an item under credit; what does not fit is split off and waits inside, one item at most.
     ///
     /// # Errors
@@ -345,6 +351,7 @@ impl<T: Payload> Outlet<T> {
                 self.peer = None;
                 self.batch.get_mut().take();
                 if self.isolation.keeps(&cause, self.owner.as_ref()) {
+                    self.isolation.set_finished(self.core.cell().map_or(0, |cell| cell.finished()));
                     return;
                 }
                 match &self.owner {
