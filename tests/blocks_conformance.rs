@@ -56,6 +56,17 @@ fn a_throttle_conforms() {
     });
 }
 
+#[cfg(unix)]
+#[test]
+fn a_spill_conforms() {
+    use versile_io::agent::spill::{SpillOptions, spill};
+    conforms(|| {
+        let memory = Window { quantity: 2000, messages: 16 };
+        let spill = spill(SpillOptions::new(3000, std::env::temp_dir()).memory(memory));
+        (spill.inlet, spill.outlet)
+    });
+}
+
 #[test]
 fn a_switch_conforms() {
     let report = conformance::filter(|| {
