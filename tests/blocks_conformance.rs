@@ -37,6 +37,7 @@ fn a_chunker_a_limiter_a_meter_and_a_buffer_conform() {
     conforms(|| ports(Chunker::bytes(size(1009))));
     conforms(|| ports(Limiter::new(u64::MAX, AfterLimit::Fail).0));
     conforms(|| ports(Meter::new().0));
+    conforms(|| ports(progress(std::time::Duration::from_millis(10), |_| {})));
     conforms(|| ports(Buffer::new(Window { quantity: 1 << 20, messages: 64 })));
 }
 

@@ -230,6 +230,37 @@ mod meter_and_throttle {
     }
 }
 
+mod progresses {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn progress_is_told_at_most_so_often_and_at_the_end() {
+        run(async {
+            tokio::time::pause();
+            let feed = Feed::new(110_000, 100);
+            let drain = Drain::new(&feed.produced);
+            let ((out, _), (inp, done)) = (feed.start(), drain.start());
+            // a second's worth, at 100 kB a second
+            let throttled = throttle(per_second(100_000));
+            let told = Arc::new(Mutex::new(Vec::new()));
+            let tells = told.clone();
+            let every = Duration::from_millis(200);
+            let report = move |reading: Reading| tells.lock().expect("not poisoned").push(reading.quantity);
+            let (inlet, outlet) = ports(progress(every, report));
+            join(&out, &throttled.inlet, None);
+            join(&throttled.outlet, &inlet, None);
+            join(&outlet, &inp, None);
+            drop((out, throttled, inlet, outlet, inp));
+            assert!(in_time(done).await.1.is_clean());
+            let told = told.lock().expect("not poisoned").clone();
+            assert_eq!(told.last(), Some(&110_000), "the end is told");
+            assert!((4..=6).contains(&told.len()), "{told:?}");
+            assert!(told.is_sorted(), "{told:?}");
+        });
+    }
+}
+
 mod buffer {
     use super::*;
 

@@ -20,6 +20,7 @@ use versile_io::component::block::*;
 use versile_io::component::stock::{Sink, Source};
 use versile_io::component::{AddrExt, Outlet, OutletEvent, join};
 use versile_io::proto::link::Reason;
+use versile_io::supervisor::{SpliceFailure, Supervisor};
 use versile_io::wire;
 
 struct Head {
@@ -93,6 +94,40 @@ fn an_end_waits_in_front_of_a_closed_gate_and_an_abort_does_not() {
         inside(&head, |head, _| head.output.abort(Reason::Requested("now".into()))).await;
         let outcome = within(done).await.1;
         assert!(outcome.to_string().contains("now"), "{outcome}");
+    });
+}
+
+#[test]
+fn closed_and_holding_something_it_cannot_be_taken_out() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let head = Head { output: Outlet::default() }.start();
+        let (inp, done) = Drain { sparse: true, ..Drain::new(&Arc::new(AtomicU64::new(u64::MAX))) }.start();
+        let Gate { inlet, outlet, handle } = gate(true);
+        supervisor.attach(&head.outlet(), &inlet).await.expect("attached");
+        supervisor.attach(&outlet, &inp).await.expect("attached");
+        drop((inlet, outlet, inp));
+        let id = supervisor.snapshot().await.component("gate").expect("inside");
+        // granted while it was open; a question goes behind what was pushed
+        let answer = inside(&head, |head, _| head.output.ask(SetGate { open: false })).await;
+        assert_eq!(within(answer).await, Ok(()));
+        let answer = inside(&head, |head, _| {
+            head.output.push("abc".into()).expect("granted");
+            head.output.ask(SetGate { open: false })
+        })
+        .await;
+        assert_eq!(within(answer).await, Ok(()));
+        let refused = within(supervisor.remove(id, Duration::from_secs(60))).await.expect_err("it holds something");
+        assert_eq!(refused.to_string(), "gate cannot leave the chain: the gate is closed and holds 1 items");
+        assert!(matches!(refused, SpliceFailure::CannotDrain { .. }));
+        // the chain is as it was
+        inside(&head, |head, _| head.output.push("def".into()).expect("room")).await;
+        assert!(handle.open());
+        within(supervisor.remove(id, Duration::from_secs(60))).await.expect("removed");
+        inside(&head, |head, _| head.output.end(true)).await;
+        drop(head);
+        let (drain, outcome) = within(done).await;
+        assert!(outcome.is_clean() && drain.expect("the part").position == 6, "{outcome}");
     });
 }
 
