@@ -79,6 +79,16 @@ fn a_switch_conforms() {
 }
 
 #[test]
+fn a_fallback_conforms() {
+    let report = conformance::filter(|| {
+        let fallback = fallback::<Bytes>();
+        (fallback.primary, fallback.outlet)
+    });
+    // that a producer's abort does not reach the consumer, and that an unclean end waits for the stand-by, is what it is for
+    assert_eq!(report.seeds(6).run().broken(), [Rule::E2, Rule::A1]);
+}
+
+#[test]
 fn a_tee_conforms() {
     for beside in [Branch::wait(), Branch::drop(), Branch::detach(Window::default())] {
         conforms(move || {

@@ -12,6 +12,7 @@
 //! | [`throttle()`] | 1 to 1 | at most so much a second |
 //! | [`tee()`] | 1 to 2 | a copy for each of two consumers, with a policy for a slow, absent or lost one |
 //! | [`switch()`] | 1 to 2 | a stand-by for a consumer that is lost |
+//! | [`fallback()`] | 2 to 1 | a stand-by for a producer that is lost |
 //! | [`merge()`], [`concat()`] | 2 to 1 | two producers for one consumer, by turns, by priority, or one after the other |
 //!
 //! A hash is an [`inspect`] with the digest of one's choice; its page has an example. A buffer that goes on in a file touches the operating
@@ -25,6 +26,7 @@
 mod buffer;
 mod chunk;
 mod concat;
+mod fallback;
 mod gate;
 mod limit;
 mod map;
@@ -38,6 +40,7 @@ mod throttle;
 pub use buffer::Buffer;
 pub use chunk::{Chunk, Chunker};
 pub use concat::concat;
+pub use fallback::{Fallback, FallbackActor, NoProducerLeft, fallback};
 pub use gate::{Gate, GateActor, GateClosed, GateHandle, SetGate, gate};
 pub use limit::{AfterLimit, Discarded, LimitReached, Limiter};
 pub use map::{FilterMap, Inspect, KeepIf, Map, filter_map, inspect, keep_if, map};
