@@ -449,7 +449,7 @@ fn the_slow_branch_of_the_tee_of_the_blocks() {
     run(async {
         let supervisor = Supervisor::start();
         let (out, _) = Pattern::new(1, u64::MAX).start();
-        let tee = tee([Branch::Wait, Branch::Wait]);
+        let tee = tee([Branch::wait(), Branch::wait()]);
         let (fast, slow) = (Discard.start().0, Slow::begin());
         let link = supervisor.attach(&out, &tee.inlet).await.expect("attached");
         supervisor.attach(&tee.left, &fast).await.expect("attached");

@@ -99,3 +99,108 @@ fn a_stage_that_is_none_is_told_in_one_line() {
         assert!(!dir.path().join("out").exists());
     }
 }
+
+#[test]
+fn a_tee_copies_what_passes() {
+    let dir = folder();
+    for stage in ["tee:file:dump.bin", "tee-drop:file:dump.bin"] {
+        fs::write(dir.path().join("dump.bin"), b"from before").expect("written");
+        let ended = run(dir.path(), &["copy", "file:in", "file:out", "-q", "--via", "chunk:1000", "--via", stage]);
+        assert_eq!((ended.code, &*ended.stderr), (0, ""));
+        for copy in ["out", "dump.bin"] {
+            let what = fs::read(dir.path().join(copy)).expect("read");
+            // what has gaps is checked for what it is below
+            assert!(stage.starts_with("tee-drop") && copy == "dump.bin" || what == noise(SIZE, 1), "{stage} {copy}");
+        }
+    }
+}
+
+#[test]
+fn a_tee_goes_to_a_connection_and_to_a_program() {
+    let dir = folder();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let tee = format!("tee:tcp:{}", listener.local_addr().expect("bound"));
+    let takes = thread::spawn(move || {
+        let mut all = Vec::new();
+        let (mut conn, _) = listener.accept().expect("a connection");
+        conn.read_to_end(&mut all).expect("to a clean end");
+        all
+    });
+    let words = ["copy", "file:in", "file:out", "-q", "--via", &tee, "--via", "tee:exec:cat > third"];
+    let ended = run(dir.path(), &words);
+    assert_eq!((ended.code, &*ended.stderr), (0, ""));
+    assert!(takes.join().expect("joined") == noise(SIZE, 1));
+    for copy in ["out", "third"] {
+        assert!(fs::read(dir.path().join(copy)).expect("read") == noise(SIZE, 1), "{copy}");
+    }
+}
+
+/// The example of the help, with free ports.
+#[test]
+fn a_relay_is_throttled_and_both_directions_of_each_connection_are_dumped() {
+    let dir = folder();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let to = format!("tcp:{}", listener.local_addr().expect("bound"));
+    thread::spawn(move || {
+        for conn in listener.incoming().flatten() {
+            let mut told = Vec::new();
+            let _ = (&conn).read_to_end(&mut told).and_then(|_| (&conn).write_all(&told.to_ascii_uppercase()));
+        }
+    });
+    let stages = ["--via", "throttle:10MiB/s", "--via", "tee:file:dump.bin"];
+    let server = Server::start(dir.path(), &[&["relay", "tcp-listen:127.0.0.1:0", &to][..], &stages].concat());
+    for word in ["first", "second"] {
+        let mut conn = TcpStream::connect(server.tcp()).expect("connected");
+        conn.set_read_timeout(Some(DEADLINE)).expect("set");
+        conn.write_all(word.as_bytes()).expect("sent");
+        conn.shutdown(Shutdown::Write).expect("ended");
+        let mut back = String::new();
+        conn.read_to_string(&mut back).expect("answered");
+        assert_eq!(back, word.to_ascii_uppercase());
+    }
+    let (code, lines) = server.interrupt();
+    assert_eq!(code, 6, "{lines:?}");
+    let dump = fs::read_to_string(dir.path().join("dump.bin")).expect("read");
+    assert_eq!(dump.len(), "firstFIRSTsecondSECOND".len(), "{dump}");
+    for word in ["first", "FIRST", "second", "SECOND"] {
+        assert!(dump.contains(word), "{word} in {dump}");
+    }
+}
+
+#[test]
+fn a_copy_that_fails_takes_the_data_along_or_is_told() {
+    let dir = folder();
+    let whole = run(dir.path(), &["copy", "file:in", "file:out", "--via", "tee:file:missing/dump"]);
+    assert_eq!(whole.code, 1, "{whole:?}");
+    assert!(whole.stderr.contains("tee file:missing/dump: create"), "{whole:?}");
+    let gaps = run(dir.path(), &["copy", "file:in", "file:out", "--via", "tee-drop:file:missing/dump"]);
+    assert_eq!(gaps.code, 0, "{gaps:?}");
+    assert!(gaps.stderr.contains("tee file:missing/dump: the copy is not whole: create"), "{gaps:?}");
+    assert!(fs::read(dir.path().join("out")).expect("read") == noise(SIZE, 1));
+    // one that takes nothing does not hold up the data
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let stuck = format!("tee-drop:tcp:{}", listener.local_addr().expect("bound"));
+    let start = Instant::now();
+    fs::write(dir.path().join("large"), noise(20 << 20, 3)).expect("written");
+    let keeps = thread::spawn(move || {
+        let (conn, _) = listener.accept().expect("a connection");
+        thread::sleep(Duration::from_secs(2));
+        drop(conn);
+    });
+    let gaps = run(dir.path(), &["copy", "file:large", "file:out", "--via", &stuck]);
+    assert_eq!(gaps.code, 0, "{gaps:?}");
+    assert!(gaps.stderr.contains("the copy is not whole"), "{gaps:?}");
+    assert!(fs::read(dir.path().join("out")).expect("read") == noise(20 << 20, 3), "{:?}", start.elapsed());
+    keeps.join().expect("joined");
+}
+
+#[test]
+fn a_spill_passes_all_bytes_through_its_file() {
+    let dir = folder();
+    fs::write(dir.path().join("large"), noise(4 << 20, 3)).expect("written");
+    let stages = ["--via", "spill:3MiB,dir=.", "--via", "throttle:8MiB/s"];
+    let ended = run(dir.path(), &[&["copy", "file:large", "file:out", "-q"][..], &stages].concat());
+    assert_eq!((ended.code, &*ended.stderr), (0, ""));
+    assert!(fs::read(dir.path().join("out")).expect("read") == noise(4 << 20, 3));
+    assert_eq!(fs::read_dir(dir.path()).expect("read").count(), 3, "in, large, out");
+}

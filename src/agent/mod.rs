@@ -8,6 +8,7 @@
 //!                 io                      sockets, descriptors that can be waited on, files that cannot
 //!
 //!   listener                              accepts, and hands each connection to a factory on an arbiter
+//!   spill                                 a buffer that goes on in a file
 //!   handle                                a trait of read, write and close hooks, and an actor that drives them
 //! ```
 //!
@@ -22,6 +23,8 @@ pub mod listener;
 pub mod process;
 mod queue;
 pub mod resolve;
+#[cfg(unix)]
+pub mod spill;
 pub mod stream;
 pub mod tcp;
 pub mod unix;

@@ -7,7 +7,7 @@ use super::message::{
     AnyInlet, AnyOutlet, AttachInlet, Attachment, CloseAt, InletHandle, InletMsg, Manage, ManageHandle, ManageMsg,
     OutletHandle, OutletMsg, PartState, ReserveOutlet, ToInlet, ToOutlet,
 };
-use crate::proto::link::{Cause, Count, LinkId, Payload, Reason, Violation};
+use crate::proto::link::{Cause, Count, Down, LinkId, Payload, Reason, Up, Violation};
 use actix::{Actor, Addr, WeakAddr};
 use bytes::Bytes;
 use std::any::Any;
@@ -145,8 +145,8 @@ impl<A: Component> ManageHandle for ManagePort<A> {
         self.send(ManageMsg::Stop);
     }
 
-    fn look_again(&self) {
-        self.send(ManageMsg::LookAgain);
+    fn wake(&self) {
+        self.send(ManageMsg::Wake);
     }
 
     fn is_alive(&self) -> bool {
@@ -237,6 +237,10 @@ impl<T: Payload> AnyOutlet for OutletRef<T> {
         self.0.send(OutletMsg::Release(link));
     }
 
+    fn broken(&self, link: LinkId) {
+        self.0.send(OutletMsg::Up(Up::Abort { link }));
+    }
+
     fn detach(&self, link: LinkId) -> oneshot::Receiver<Option<Count>> {
         let (tx, rx) = oneshot::channel();
         self.0.send(OutletMsg::Detach(link, Some(tx)));
@@ -269,6 +273,10 @@ impl<T: Payload> AnyInlet for InletRef<T> {
 
     fn open(&self, link: LinkId) {
         self.0.send(InletMsg::Open(link));
+    }
+
+    fn broken(&self, link: LinkId) {
+        self.0.send(InletMsg::Down(Down::Abort { link }));
     }
 
     fn is_alive(&self) -> bool {

@@ -167,7 +167,7 @@ impl Budget {
         drop(state);
         for caller in woken {
             caller.woken.store(true, Relaxed);
-            caller.component.look_again();
+            caller.component.wake();
         }
         result
     }

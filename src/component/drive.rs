@@ -41,6 +41,12 @@ pub trait Component: Actor<Context = Context<Self>> + Handler<Manage> {
         let _ = (cause, ctx);
     }
 
+    /// Tells the hooks of isolated ports that were aborted, and takes these ports back.
+    #[doc(hidden)]
+    fn on_cut(&mut self, ctx: &mut Context<Self>) {
+        let _ = ctx;
+    }
+
     /// The supervisor shuts down and wants the chain drained: produce no more, and end. By default the outlets of a component
     /// without inlets, and of a two-way one, end unclean: their data is not complete (rule E1).
     fn on_drain(&mut self, ctx: &mut Context<Self>) {
@@ -208,12 +214,12 @@ pub fn manage<A: Component>(act: &mut A, msg: Manage, ctx: &mut Context<A>) {
         ManageMsg::Abort(cause) => abort(act, ctx, &cause),
         ManageMsg::Drain => guarded(act, ctx, |act, ctx| act.on_drain(ctx)),
         ManageMsg::Stop => ctx.stop(),
-        // the end of this handler grants
-        ManageMsg::LookAgain => {}
         ManageMsg::Identify(observer, reply) => {
             owner.observed_by(&observer);
             let _ = reply.send(owner.info.clone());
         }
+        // for the end of the handler
+        ManageMsg::Wake => {}
         ManageMsg::Settle(reply) => owner.wait_settled(reply),
         ManageMsg::Flush(reply) => {
             let mut flushed = Ok(());
@@ -315,8 +321,10 @@ fn leave<A: Component>(act: &mut A, ctx: &mut Context<A>) {
     let mut untold = None;
     let mut known = false;
     let mut settling = false;
+    let mut cut = false;
     act.ports(&mut |port| {
         port.after_handler();
+        cut |= port.is_cut();
         turn_end |= !A::DRIVEN && port.is_grant_due() && port.owner().is_some_and(|owner| owner.ask_turn_end());
         if let (false, Some(owner)) = (known, port.owner()) {
             known = true;
@@ -327,6 +335,12 @@ fn leave<A: Component>(act: &mut A, ctx: &mut Context<A>) {
     });
     if let Some(cause) = untold {
         return abort(act, ctx, &cause);
+    }
+    if cut {
+        identify(act, ctx).enter_turn();
+        guarded(act, ctx, |act, ctx| act.on_cut(ctx));
+        // a hook may have met the end of another isolated port: at most one round for each, none is attached meanwhile
+        return leave(act, ctx);
     }
     if settling && act.is_settled() {
         identify(act, ctx).tell_settled();

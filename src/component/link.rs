@@ -8,7 +8,7 @@ use super::message::{InletHandle, OutletHandle};
 use crate::proto::link::{Cause, Count, LinkCell, LinkId, Side, Terminal};
 use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -22,6 +22,8 @@ pub struct Link {
     times: Times,
     observer: Option<Arc<dyn Observer>>,
     asks: Arc<Semaphore>,
+    /// For each side whether its port is isolated.
+    isolated: [AtomicBool; 2],
     _counted: Counted,
 }
 
@@ -33,6 +35,7 @@ impl Link {
             times: Times::default(),
             observer,
             asks: Arc::new(Semaphore::new(MAX_ASKS)),
+            isolated: Default::default(),
             _counted: Counted::link(),
         })
     }
@@ -50,6 +53,16 @@ impl Link {
     /// How long the outlet has waited, and for what.
     pub fn times(&self) -> &Times {
         &self.times
+    }
+
+    /// The port of this side is isolated: an abort of the link does not reach its component. Said before the port's note.
+    pub(crate) fn isolate(&self, side: Side) {
+        self.isolated[side as usize].store(true, Relaxed);
+    }
+
+    /// True if an abort of the link ends there and does not reach that side's component.
+    pub fn is_isolated(&self, side: Side) -> bool {
+        self.isolated[side as usize].load(Relaxed)
     }
 
     /// Asks along the link: at once if there is room (rule X1), else as soon as there is.

@@ -197,8 +197,6 @@ pub(crate) enum ManageMsg {
     Drain,
     /// Stop the actor, whatever it does.
     Stop,
-    /// The memory budget has something for one of its inlets.
-    LookAgain,
     /// Say who it is, and tell this observer when it is gone, attached or not.
     Identify(Arc<dyn Observer>, oneshot::Sender<Arc<ComponentInfo>>),
     /// Answer once it holds nothing and all it gave is sent.
@@ -207,6 +205,8 @@ pub(crate) enum ManageMsg {
     Flush(oneshot::Sender<Result<(), Reason>>),
     /// Give up its state, if it has one, for a successor.
     TakeState(oneshot::Sender<Option<PartState>>),
+    /// Tell the hooks of isolated ports what became of them.
+    Wake,
     /// Go on from a predecessor's state; back if it is of no use.
     PutState(PartState, oneshot::Sender<Result<(), PartState>>),
 }
@@ -222,8 +222,9 @@ pub trait ManageHandle: Send + Sync + fmt::Debug {
     fn drain(&self);
     /// Stop the actor.
     fn stop(&self);
-    /// A memory budget has something for one of its inlets, which had nothing. Nothing to do for one that is under none.
-    fn look_again(&self) {}
+    /// Have it look again at the end of a turn: a memory budget has something for one of its inlets, or the hooks of isolated
+    /// ports are to be told what became of them. Nothing to do for what has neither.
+    fn wake(&self) {}
     /// True while its actor takes messages.
     fn is_alive(&self) -> bool;
     /// The same way, to keep.
@@ -249,6 +250,8 @@ pub trait AnyOutlet: Send + Sync {
     fn reserve(&self, link: &Arc<Link>, consumer: &dyn AnyInlet) -> Option<Attachment>;
     /// Takes a reservation back.
     fn release(&self, link: LinkId);
+    /// The link's cause was set by somebody else: the port is to look (rule A2).
+    fn broken(&self, link: LinkId);
     /// First step of a detach: the position at which the producer stopped; `None` if the link is not attached there.
     fn detach(&self, link: LinkId) -> oneshot::Receiver<Option<Count>>;
     /// Has the component go back by so much of what this outlet has sent, while it is not attached, to give it once more. 0 asks
@@ -267,6 +270,8 @@ pub trait AnyInlet: Send + Sync {
     fn attach(&self, link: &Arc<Link>, producer: &dyn AnyOutlet) -> Option<Attachment>;
     /// The attachment stands: grants may leave.
     fn open(&self, link: LinkId);
+    /// The link's cause was set by somebody else: the port is to look (rule A2).
+    fn broken(&self, link: LinkId);
     /// True while its actor takes messages.
     fn is_alive(&self) -> bool;
     /// Second step of a detach; `None` if the link is not attached there.
@@ -308,6 +313,10 @@ pub enum InletEvent<T> {
     /// The producer was detached; nothing was lost. Another may be attached. Also after the producer failed, if it is to be
     /// rebuilt (rule S1).
     Detached,
+    /// The attachment of an [`isolated`](super::Inlet::isolated) inlet was aborted, for the reason that
+    /// [`aborted_by`](super::Inlet::aborted_by) tells. Another producer may be attached. For a plain inlet the component is
+    /// aborted instead.
+    Aborted,
 }
 
 /// What the hook of an outlet is told.
@@ -320,6 +329,10 @@ pub enum OutletEvent {
     Credit,
     /// The consumer was detached. Another may be attached. Also after the consumer failed, if it is to be rebuilt (rule S1).
     Detached,
+    /// The attachment of an [`isolated`](super::Outlet::isolated) outlet was aborted, for the reason that
+    /// [`aborted_by`](super::Outlet::aborted_by) tells; what was sent and not finished with is lost, and so is what waited in the
+    /// outlet. Another consumer may be attached. For a plain outlet the component is aborted instead.
+    Aborted,
 }
 
 /// Who a component is, for the notes to observers.

@@ -52,6 +52,9 @@
 /// | `two_way;` | inlet and outlet are two directions of one thing, no flow |
 /// | `driven;` | a future of the actor's own sends the grants |
 ///
+/// A port made by [`isolated`](crate::component::Outlet::isolated) outlives its attachments: where a plain one takes its component
+/// along, its hook hears `Aborted`, at the end of the handler in which the port noticed, and the port can be attached again.
+///
 /// A generic actor names its parameters first: `wire!([F: Filter] Stock<F> { .. })`. Hooks run under `catch_unwind`: a panic
 /// ends this component with `Panicked`. The mailbox order, the end of the turn and the rules are the ports' affair.
 #[macro_export]
@@ -63,7 +66,7 @@ macro_rules! wire {
         $crate::wire!(@step [] [$t] [0] [0] [] [] [] $($body)*);
     };
 
-    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:tt)*] [$($controls:tt)*] [$($items:tt)*]
         inlet $field:ident : $item:ty => $hook:ident; $($rest:tt)*) => {
         impl<$($g)*> $crate::component::HasInlet<{ $i }> for $t {
             type Item = $item;
@@ -81,9 +84,9 @@ macro_rules! wire {
                 $crate::component::drive::inlet::<Self, { $i }>(self, msg, ctx, Self::$hook);
             }
         }
-        $crate::wire!(@step [$($g)*] [$t] [$i + 1] [$o] [$($ports)* $field] [$($controls)*] [$($items)*] $($rest)*);
+        $crate::wire!(@step [$($g)*] [$t] [$i + 1] [$o] [$($ports)* [$field $hook InletEvent]] [$($controls)*] [$($items)*] $($rest)*);
     };
-    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:tt)*] [$($controls:tt)*] [$($items:tt)*]
         outlet $field:ident : $item:ty => $hook:ident; $($rest:tt)*) => {
         impl<$($g)*> $crate::component::HasOutlet<{ $o }> for $t {
             type Item = $item;
@@ -101,17 +104,17 @@ macro_rules! wire {
                 $crate::component::drive::outlet::<Self, { $o }>(self, msg, ctx, Self::$hook);
             }
         }
-        $crate::wire!(@step [$($g)*] [$t] [$i] [$o + 1] [$($ports)* $field] [$($controls)*] [$($items)*] $($rest)*);
+        $crate::wire!(@step [$($g)*] [$t] [$i] [$o + 1] [$($ports)* [$field $hook OutletEvent]] [$($controls)*] [$($items)*] $($rest)*);
     };
-    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:tt)*] [$($controls:tt)*] [$($items:tt)*]
         control $message:ty => $hook:ident; $($rest:tt)*) => {
         $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)* [$message, $hook]] [$($items)*] $($rest)*);
     };
-    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:tt)*] [$($controls:tt)*] [$($items:tt)*]
         controls => $hook:ident; $($rest:tt)*) => {
         $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)* [$hook]] [$($items)*] $($rest)*);
     };
-    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:tt)*] [$($controls:tt)*] [$($items:tt)*]
         aborted => $hook:ident; $($rest:tt)*) => {
         $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
             fn on_abort(
@@ -123,7 +126,7 @@ macro_rules! wire {
             }
         ] $($rest)*);
     };
-    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:tt)*] [$($controls:tt)*] [$($items:tt)*]
         drain => $hook:ident; $($rest:tt)*) => {
         $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
             fn on_drain(&mut self, ctx: &mut ::actix::Context<Self>) {
@@ -131,7 +134,7 @@ macro_rules! wire {
             }
         ] $($rest)*);
     };
-    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:tt)*] [$($controls:tt)*] [$($items:tt)*]
         settled => $method:ident; $($rest:tt)*) => {
         $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
             fn is_settled(&mut self) -> bool {
@@ -139,7 +142,7 @@ macro_rules! wire {
             }
         ] $($rest)*);
     };
-    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:tt)*] [$($controls:tt)*] [$($items:tt)*]
         flush => $hook:ident; $($rest:tt)*) => {
         $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
             fn on_flush(
@@ -150,7 +153,7 @@ macro_rules! wire {
             }
         ] $($rest)*);
     };
-    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:tt)*] [$($controls:tt)*] [$($items:tt)*]
         state => $take:ident, $put:ident; $($rest:tt)*) => {
         $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
             fn take_state(&mut self) -> ::std::option::Option<$crate::component::message::PartState> {
@@ -164,7 +167,7 @@ macro_rules! wire {
             }
         ] $($rest)*);
     };
-    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:tt)*] [$($controls:tt)*] [$($items:tt)*]
         rewind => $hook:ident; $($rest:tt)*) => {
         $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
             fn on_rewind(
@@ -177,7 +180,7 @@ macro_rules! wire {
             }
         ] $($rest)*);
     };
-    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:tt)*] [$($controls:tt)*] [$($items:tt)*]
         name => $method:ident; $($rest:tt)*) => {
         $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
             fn name(&self) -> ::std::sync::Arc<str> {
@@ -185,23 +188,30 @@ macro_rules! wire {
             }
         ] $($rest)*);
     };
-    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:tt)*] [$($controls:tt)*] [$($items:tt)*]
         two_way; $($rest:tt)*) => {
         $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
             const TWO_WAY: bool = true;
         ] $($rest)*);
     };
-    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:tt)*] [$($controls:tt)*] [$($items:tt)*]
         driven; $($rest:tt)*) => {
         $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
             const DRIVEN: bool = true;
         ] $($rest)*);
     };
 
-    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:ident)*] [$($controls:tt)*] [$($items:tt)*]) => {
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$([$port:ident $told:ident $event:ident])*] [$($controls:tt)*]
+        [$($items:tt)*]) => {
         impl<$($g)*> $crate::component::Component for $t {
             fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn $crate::component::port::AnyPort)) {
-                $(visit(&mut self.$ports);)*
+                $(visit(&mut self.$port);)*
+            }
+            fn on_cut(&mut self, ctx: &mut ::actix::Context<Self>) {
+                let _ = &ctx;
+                $(if self.$port.take_cut() {
+                    self.$told($crate::component::$event::Aborted, ctx);
+                })*
             }
             fn on_control(
                 &mut self,

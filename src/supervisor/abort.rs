@@ -9,8 +9,12 @@
 //!
 //! The neighbours along live links hear of an abort without the supervisor (rules A2, A3). The supervisor addresses each
 //! component as well, since links that have ended carry nothing any more.
+//!
+//! A teardown goes from a component to all that depend on it. It does not go through an isolated port into the component that has
+//! it: an abort that begins in an isolated branch takes the branch, and one that begins in the component takes all its branches.
 
 use super::event::{Emit, Event};
+use super::graph::Edge;
 use super::{Supervisor, SupervisorActor};
 use crate::component::ComponentId;
 use crate::proto::link::{Cause, LinkId, Origin, Reason};
@@ -64,8 +68,11 @@ impl Handler<AbortChain> for SupervisorActor {
         let chains = self.targeted(target);
         let cause = Cause::new(reason, Origin::component("supervisor"));
         let told = chains.iter().map(BTreeSet::len).sum();
-        for members in chains {
-            self.tear_down_members(members, cause.clone(), ctx);
+        match target {
+            Target::Link(link) | Target::ChainOf(link) => self.tear_down(link, cause, ctx),
+            Target::ChainWith(_) | Target::All => {
+                chains.into_iter().for_each(|members| self.tear_down_members(members, cause.clone(), ctx));
+            }
         }
         let _ = reply.send(told);
     }
@@ -107,9 +114,14 @@ impl SupervisorActor {
         }
     }
 
-    /// A link was aborted: so is its chain.
+    /// A link was aborted: so is all that depends on it.
     pub(super) fn tear_down(&mut self, link: LinkId, cause: Arc<Cause>, ctx: &mut Context<Self>) {
         let members = self.graph.chain_of_link(link);
+        let is_whole = |edge: &&Edge| edge.is_consuming() && edge.cell.cause().is_none();
+        if let (true, Some(edge)) = (members.is_empty(), self.graph.link(link).filter(is_whole)) {
+            // isolated at both ends: the link alone
+            edge.break_off(&cause, |_| false);
+        }
         self.tear_down_members(members, cause, ctx);
     }
 
@@ -142,7 +154,7 @@ impl SupervisorActor {
         for edge in self.graph.edges() {
             let inside = [edge.producer, edge.consumer].into_iter().flatten().any(|c| fresh.contains(&c));
             if inside && edge.is_consuming() {
-                edge.cell.set_cause(cause.clone());
+                edge.break_off(&cause, |end| members.contains(&end));
             }
         }
         for component in &fresh {

@@ -39,7 +39,8 @@ pub enum Event {
         /// What had passed.
         at: Count,
     },
-    /// A link was aborted, and its chain with it. The first cause that the supervisor received; others follow in
+    /// A link was aborted, and all that depends on it with it: its chain, but for the component whose isolated port it was attached
+    /// to. The first cause that the supervisor received; others follow in
     /// [`TornDown`](Event::TornDown).
     Aborted {
         /// The link.

@@ -46,6 +46,8 @@ pub(super) struct Edge {
     aborted: bool,
     /// One end has failed and is to be rebuilt: kept until the place has another link, so that its chain stays one.
     suspended: bool,
+    /// For each side whether its port is isolated: an abort of the link does not reach that component.
+    isolated: [bool; 2],
     /// How long the outlet had waited when it was last asked for.
     pub(super) look: Look,
 }
@@ -73,12 +75,14 @@ impl Graph {
                 let edge = Self::edge(&mut self.edges, &link);
                 edge.producer = Some(component.info.id());
                 edge.outlet = Some(outlet);
+                edge.isolated[Side::Producer as usize] = link.is_isolated(Side::Producer);
                 self.joined(link.id(), component)
             }
             Note::Attached { link, component, inlet } => {
                 let edge = Self::edge(&mut self.edges, &link);
                 edge.consumer = Some(component.info.id());
                 edge.inlet = Some(inlet);
+                edge.isolated[Side::Consumer as usize] = link.is_isolated(Side::Consumer);
                 self.joined(link.id(), component)
             }
             Note::Over { link, side, terminal } => self.over(link, side, terminal),
@@ -106,6 +110,7 @@ impl Graph {
             consumer_over: None,
             aborted: false,
             suspended: false,
+            isolated: [false; 2],
             look: Look::begin(),
         })
     }
@@ -260,10 +265,10 @@ impl Graph {
         self.nodes.is_empty()
     }
 
-    /// All components that are joined to this link by links and components, itself included.
+    /// All components that depend on this link, by links and components. Not those to which it leads through an isolated port.
     pub(super) fn chain_of_link(&self, id: LinkId) -> BTreeSet<ComponentId> {
         let Some(edge) = self.edges.get(&id) else { return BTreeSet::new() };
-        self.chain([edge.producer, edge.consumer].into_iter().flatten())
+        self.chain(edge.dependent())
     }
 
     /// The components that something in the chains keeps alive or busy: one that is driven, one that nobody feeds (so that
@@ -286,7 +291,7 @@ impl Graph {
         rooted
     }
 
-    /// All chains, each as its components. One pass over the links.
+    /// All chains, each as its components, whatever ports join them. One pass over the links.
     pub(super) fn chains(&self) -> Vec<BTreeSet<ComponentId>> {
         let mut beside: BTreeMap<ComponentId, Vec<ComponentId>> = BTreeMap::new();
         for edge in self.edges.values() {
@@ -313,14 +318,14 @@ impl Graph {
         chains
     }
 
-    /// All components that are joined to these.
+    /// All components that depend on these: those that are joined to them, but through a port of another's that is isolated.
     pub(super) fn chain(&self, from: impl Iterator<Item = ComponentId>) -> BTreeSet<ComponentId> {
         let mut chain = BTreeSet::new();
         let mut open: Vec<ComponentId> = from.collect();
         while let Some(component) = open.pop() {
             if chain.insert(component) {
                 let touching = self.edges.values().filter(|edge| edge.touches(component));
-                open.extend(touching.flat_map(|edge| [edge.producer, edge.consumer]).flatten());
+                open.extend(touching.flat_map(Edge::dependent));
             }
         }
         chain.retain(|component| self.nodes.contains_key(component));
@@ -332,6 +337,28 @@ impl Edge {
     /// The components that are known.
     pub(super) fn ends(&self) -> impl Iterator<Item = ComponentId> {
         [self.producer, self.consumer].into_iter().flatten()
+    }
+
+    /// The components that an abort of the link reaches.
+    fn dependent(&self) -> impl Iterator<Item = ComponentId> {
+        let ends = [(self.producer, Side::Producer), (self.consumer, Side::Consumer)];
+        ends.into_iter().filter_map(|(end, side)| end.filter(|_| !self.isolated[side as usize]))
+    }
+
+    /// Sets the link's cause, and wakes the ports whose components are not told anyway (rule A2: the cell first).
+    pub(super) fn break_off(&self, cause: &Arc<Cause>, told: impl Fn(ComponentId) -> bool) {
+        self.cell.set_cause(cause.clone());
+        let id = self.cell.id();
+        if !self.producer.is_some_and(&told)
+            && let Some(outlet) = self.outlet.as_ref().and_then(|way| way.upgrade())
+        {
+            outlet.broken(id);
+        }
+        if !self.consumer.is_some_and(&told)
+            && let Some(inlet) = self.inlet.as_ref().and_then(|way| way.upgrade())
+        {
+            inlet.broken(id);
+        }
     }
 
     fn touches(&self, component: ComponentId) -> bool {

@@ -31,6 +31,8 @@ pub(super) enum Role {
     Right,
     From,
     To,
+    /// A copy of what passes.
+    Tee,
 }
 
 impl Role {
@@ -41,6 +43,7 @@ impl Role {
             Self::Right => "right",
             Self::From => "from",
             Self::To => "to",
+            Self::Tee => "tee",
         }
     }
 
@@ -48,7 +51,7 @@ impl Role {
         match self {
             Self::Left | Self::Right => Directions::Both,
             Self::From => Directions::ReadOnly,
-            Self::To => Directions::WriteOnly,
+            Self::To | Self::Tee => Directions::WriteOnly,
         }
     }
 }
@@ -77,6 +80,14 @@ impl End {
         let window = spec.options.window.or(window).map_or_else(Window::default, Window::of);
         let label = format!("{} {}", role.name(), one_line(&spec.to_string())).into();
         Self { role, spec, label, window }
+    }
+
+    /// Where a copy of what passes goes. `often`: each direction of each connection opens it, so a file must not be emptied.
+    pub(super) fn copy(mut spec: Spec, often: bool) -> Self {
+        if let Target::File { options, .. } = &mut spec.target {
+            options.append |= often;
+        }
+        Self::new(Role::Tee, spec, None)
     }
 
     /// Which address of the command line it is.
@@ -221,7 +232,7 @@ impl End {
             }
             Target::Stdio => self.stdio(plain, !inherited.is_often()).map_err(|error| self.failed("open", &error))?,
             Target::File { path, options } => match self.role {
-                Role::To => file::write(
+                Role::To | Role::Tee => file::write(
                     path,
                     file::WriteOptions {
                         append: options.append,

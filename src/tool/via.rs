@@ -1,19 +1,23 @@
 //! `--via STAGE`: what the data passes on its way, as values and as components.
 //!
 //! ```text
-//!   stage ::= NAME ":" VALUE        throttle:10MiB/s   limit:1GiB   chunk:64KiB   buffer:4MiB
+//!   stage ::= NAME ":" VALUE        throttle:10MiB/s   limit:1GiB   chunk:64KiB   buffer:4MiB   spill:1GiB,dir=/var/tmp
+//!           | TEE ":" ADDRESS       tee:file:dump.bin   tee-drop:tcp:127.0.0.1:9000
 //! ```
 //!
 //! The names stand once, in `STAGES`; the help and the error lines are written from them.
 
+use super::address::{AddressError, Spec, Target};
 use super::size::{self, SizeError};
 use super::suggest;
-use crate::component::block::{AfterLimit, Buffer, Chunker, Limiter, Rate, Throttle, throttle};
+use crate::agent::spill::{Spill, SpillOptions, spill};
+use crate::component::block::{AfterLimit, Branch, Buffer, Chunker, Limiter, Rate, Throttle, throttle};
 use crate::component::stock::Filter;
 use crate::component::{InletRef, OutletRef};
 use crate::proto::link::Window;
 use bytes::Bytes;
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
 use std::str::FromStr;
 use thiserror::Error;
 
@@ -25,7 +29,7 @@ use thiserror::Error;
 /// let error = "throtle:1MiB/s".parse::<Stage>().expect_err("not a stage");
 /// assert!(error.to_string().contains(r#"did you mean "throttle"?"#));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
     /// At most so many bytes a second, and a tenth of that at once.
@@ -36,6 +40,38 @@ pub enum Stage {
     Chunk(NonZeroUsize),
     /// Lets so many bytes wait.
     Buffer(NonZeroU64),
+    /// Lets so many bytes wait in a file.
+    Spill {
+        /// At most so many.
+        bytes: NonZeroU64,
+        /// Where the file is made. It has no name, and is gone when it is closed.
+        dir: PathBuf,
+    },
+    /// A copy of what passes goes to an address.
+    Tee {
+        /// Which; one that can be written.
+        to: Box<Spec>,
+        /// What happens when it is slow or fails.
+        copy: Copies,
+    },
+}
+
+/// What a copy that is slow or fails does to the data that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copies {
+    /// The data waits for the copy, and ends with it: the copy is whole.
+    Whole,
+    /// The data goes on, and the copy goes without.
+    WithGaps,
+}
+
+impl Copies {
+    pub(super) fn branch(self) -> Branch {
+        match self {
+            Self::Whole => Branch::wait(),
+            Self::WithGaps => Branch::drop(),
+        }
+    }
 }
 
 /// A row of the help.
@@ -51,6 +87,9 @@ pub(crate) const STAGES: &[Row] = &[
     Row { name: "limit", form: "limit:SIZE", about: "abort if more comes" },
     Row { name: "chunk", form: "chunk:SIZE", about: "pass on in pieces of this size" },
     Row { name: "buffer", form: "buffer:SIZE", about: "let so much wait for a slow reader" },
+    Row { name: "spill", form: "spill:SIZE,dir=DIR", about: "the same, in a file in DIR" },
+    Row { name: "tee", form: "tee:ADDRESS", about: "a copy to ADDRESS; waits for it and fails with it" },
+    Row { name: "tee-drop", form: "tee-drop:ADDRESS", about: "a copy that goes without what it has no room for" },
 ];
 
 /// Why a text is not a stage, in one line.
@@ -74,6 +113,22 @@ pub enum StageError {
         name: &'static str,
         /// Its form.
         form: &'static str,
+    },
+    /// The address of a tee is none.
+    #[error("{name}: {source}")]
+    Address {
+        /// The stage.
+        name: &'static str,
+        /// What is wrong with it.
+        source: Box<AddressError>,
+    },
+    /// The address of a tee cannot take a copy.
+    #[error("{name}: {address:?} cannot take a copy, accepted: file, fifo, exec, tcp or unix, to write")]
+    Unfit {
+        /// The stage.
+        name: &'static str,
+        /// The address.
+        address: String,
     },
     /// The value of a throttle is no rate.
     #[error("{name}: {given:?} is not a rate, accepted: {form}")]
@@ -118,6 +173,19 @@ impl FromStr for Stage {
         if value.is_empty() {
             return Err(StageError::Missing { name, form: row.form });
         }
+        if let "tee" | "tee-drop" = name {
+            let copy = if name == "tee" { Copies::Whole } else { Copies::WithGaps };
+            let to: Spec = value.parse().map_err(|e| StageError::Address { name, source: Box::new(e) })?;
+            return match takes_a_copy(&to.target) {
+                true => Ok(Self::Tee { to: Box::new(to), copy }),
+                false => Err(StageError::Unfit { name, address: value.to_owned() }),
+            };
+        }
+        let (value, dir) = match value.split_once(",dir=") {
+            Some((size, dir)) if name == "spill" && !dir.is_empty() => (size, Some(PathBuf::from(dir))),
+            _ if name == "spill" => return Err(StageError::Missing { name, form: row.form }),
+            _ => (value, None),
+        };
         let rate = || StageError::Rate { name, given: value.to_owned(), form: row.form };
         let number = if name == "throttle" { value.strip_suffix("/s").ok_or_else(rate)? } else { value };
         let bytes = size::parse_size(number).map_err(|source| StageError::Size { name, source })?;
@@ -127,23 +195,38 @@ impl FromStr for Stage {
             "throttle" => Self::Throttle(bytes),
             "limit" => Self::Limit(bytes),
             "chunk" => Self::Chunk(NonZeroUsize::try_from(bytes).map_err(|_| range())?),
+            "spill" => Self::Spill { bytes, dir: dir.unwrap_or_default() },
             _ => Self::Buffer(bytes),
         })
     }
 }
 
 impl Stage {
-    /// Starts the stage on the current arbiter.
-    pub(super) fn start(self) -> (InletRef<Bytes>, OutletRef<Bytes>) {
-        match self {
+    /// Starts the stage on the current arbiter; `None` for a tee, whose address is to be opened first.
+    pub(super) fn start(&self) -> Option<(InletRef<Bytes>, OutletRef<Bytes>)> {
+        Some(match self {
             Self::Throttle(per_second) => {
-                let Throttle { inlet, outlet } = throttle(Rate::new(per_second));
+                let Throttle { inlet, outlet } = throttle(Rate::new(*per_second));
                 (inlet, outlet)
             }
+            Self::Spill { bytes, dir } => {
+                let Spill { inlet, outlet, .. } = spill(SpillOptions::new(bytes.get(), dir));
+                (inlet, outlet)
+            }
+            Self::Tee { .. } => return None,
             Self::Limit(bytes) => ports(Limiter::new(bytes.get(), AfterLimit::Fail).0),
-            Self::Chunk(size) => ports(Chunker::bytes(size)),
+            Self::Chunk(size) => ports(Chunker::bytes(*size)),
             Self::Buffer(bytes) => ports(Buffer::new(Window::of(bytes.get()))),
-        }
+        })
+    }
+}
+
+/// True for what can be opened again for each direction, to be written.
+fn takes_a_copy(target: &Target) -> bool {
+    match target {
+        Target::File { options, .. } => options.offset.is_none(),
+        Target::Fifo { .. } | Target::Exec { .. } | Target::Tcp { .. } | Target::Unix { .. } => true,
+        Target::Stdio | Target::Fd { .. } | Target::TcpListen { .. } | Target::UnixListen { .. } => false,
     }
 }
 
@@ -159,12 +242,16 @@ mod tests {
     #[test]
     fn stages_are_read() {
         let n = |n| NonZeroU64::new(n).expect("not 0");
+        let tee = |to: &str, copy| Stage::Tee { to: Box::new(to.parse().expect("an address")), copy };
         for (text, stage) in [
             ("throttle:10MiB/s", Stage::Throttle(n(10 << 20))),
             ("throttle:7/s", Stage::Throttle(n(7))),
             ("limit:1GB", Stage::Limit(n(1_000_000_000))),
             ("chunk:64KiB", Stage::Chunk(NonZeroUsize::new(64 << 10).expect("not 0"))),
             ("buffer:1", Stage::Buffer(n(1))),
+            ("spill:1KiB,dir=/a,b", Stage::Spill { bytes: n(1024), dir: "/a,b".into() }),
+            ("tee:file:a,append", tee("file:a,append", Copies::Whole)),
+            ("tee-drop:tcp:b:1", tee("tcp:b:1", Copies::WithGaps)),
         ] {
             assert_eq!(text.parse(), Ok(stage), "{text}");
         }
@@ -173,8 +260,15 @@ mod tests {
     #[test]
     fn what_is_not_a_stage_is_told_in_one_line() {
         for (text, told) in [
-            ("", r#"unknown stage ""; accepted: throttle, limit, chunk, buffer"#),
-            ("limmit:5", r#"unknown stage "limmit", did you mean "limit"?; accepted: throttle, limit, chunk, buffer"#),
+            ("", r#"unknown stage ""; accepted: throttle, limit, chunk, buffer, spill, tee, tee-drop"#),
+            ("limmit:5", r#"unknown stage "limmit", did you mean "limit"?; accepted: throttle, "#),
+            ("tee", "tee: the value is missing, accepted: tee:ADDRESS"),
+            ("tee:fil:a", r#"tee: unknown kind of address "fil", did you mean "file"?"#),
+            ("tee:-", r#"tee: "-" cannot take a copy, accepted: file, fifo, exec, tcp or unix, to write"#),
+            ("tee-drop:tcp-listen::1", r#"tee-drop: "tcp-listen::1" cannot take a copy"#),
+            ("tee:file:a,offset=5", r#"tee: "file:a,offset=5" cannot take a copy"#),
+            ("spill:5", "spill: the value is missing, accepted: spill:SIZE,dir=DIR"),
+            ("spill:0,dir=/", r#"spill: "0" is out of range, accepted: at least 1"#),
             ("limit", "limit: the value is missing, accepted: limit:SIZE"),
             ("throttle:10MiB", r#"throttle: "10MiB" is not a rate, accepted: throttle:SIZE/s"#),
             ("throttle:0/s", r#"throttle: "0/s" is out of range, accepted: at least 1"#),

@@ -4,16 +4,19 @@
 //!   open    the outlet's credit is granted on to the inlet: nothing waits inside
 //!   closed  nothing is granted; what was granted before is taken (rule C2) and waits inside
 //! ```
+//!
+//! A closed gate that holds something cannot be taken out of its chain.
 
 use crate::component::control::{Ask, Control};
 use crate::component::drive;
 use crate::component::{AddrExt, Inlet, InletEvent, InletRef, Outlet, OutletEvent, OutletRef};
-use crate::proto::link::Payload;
+use crate::proto::link::{Payload, Reason};
 use crate::wire;
 use actix::{Actor, ActorContext, Context, Handler, Message, WeakAddr};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// Control message that opens or closes the next gate along the chain.
 ///
@@ -35,6 +38,14 @@ impl Control for SetGate {
 
 impl Message for SetGate {
     type Result = ();
+}
+
+/// The gate is closed and cannot leave its chain: it holds what it must not give.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the gate is closed and holds {items} items")]
+pub struct GateClosed {
+    /// Items, or pieces of bytes.
+    pub items: usize,
 }
 
 /// A gate's ports and its handle.
@@ -122,7 +133,8 @@ wire!([T: Payload] GateActor<T> {
     inlet input: T => on_input;
     outlet output: T => on_output;
     control SetGate => on_set_gate;
-    settled => is_empty;
+    settled => has_given_all;
+    flush => on_flush;
     name => gate_name;
 });
 
@@ -131,7 +143,7 @@ impl<T: Payload> GateActor<T> {
         match event {
             InletEvent::Item(item) => self.waiting.push_back(item),
             InletEvent::End { clean } => self.end = Some(clean),
-            InletEvent::Parcel(_) | InletEvent::Attached | InletEvent::Detached => {}
+            InletEvent::Parcel(_) | InletEvent::Attached | InletEvent::Detached | InletEvent::Aborted => {}
         }
         self.pump(ctx);
     }
@@ -177,8 +189,16 @@ impl<T: Payload> GateActor<T> {
         }
     }
 
-    fn is_empty(&mut self) -> bool {
-        self.waiting.is_empty() && !self.output.has_work()
+    /// A closed gate gives no more, however long a supervisor waits; [`on_flush`](Self::on_flush) says so.
+    fn has_given_all(&mut self) -> bool {
+        (self.waiting.is_empty() || !self.open) && !self.output.has_work()
+    }
+
+    fn on_flush(&mut self, _: &mut Context<Self>) -> Result<(), Reason> {
+        match self.waiting.len() {
+            0 => Ok(()),
+            items => Err(Reason::failed(GateClosed { items })),
+        }
     }
 
     fn gate_name(&self) -> Arc<str> {

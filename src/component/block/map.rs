@@ -116,6 +116,27 @@ pub struct Inspect<T, F> {
 
 /// Looks at each item and lets it pass.
 ///
+/// This is how to hash what passes, with whatever digest. Put it where the bytes are that the hash is to be of:
+///
+/// ```
+/// use bytes::Bytes;
+/// use std::hash::{DefaultHasher, Hasher};
+/// use std::sync::{Arc, Mutex, PoisonError};
+/// use versile_io::component::block::inspect;
+/// use versile_io::component::stock::Filter;
+/// # actix::System::new().block_on(async {
+/// // or `sha2::Sha256::new()`, fed by `update`
+/// let digest = Arc::new(Mutex::new(DefaultHasher::new()));
+/// let all = digest.clone();
+/// let look = move |piece: &Bytes| all.lock().unwrap_or_else(PoisonError::into_inner).write(piece);
+/// let (inlet, outlet, done) = inspect(look).start();
+/// // join both; when the chain is over:
+/// # drop((inlet, outlet));
+/// let (_part, _outcome) = done.await;
+/// let hash = digest.lock().unwrap_or_else(PoisonError::into_inner).finish();
+/// # let _ = hash; });
+/// ```
+///
 /// ```
 /// use bytes::Bytes;
 /// use versile_io::component::block::inspect;

@@ -98,7 +98,7 @@ impl<T: Payload> MergeActor<T> {
         match event {
             InletEvent::Item(item) => self.waiting[side].push_back(item),
             InletEvent::End { clean } => self.ends[side] = Some(clean),
-            InletEvent::Parcel(_) | InletEvent::Attached | InletEvent::Detached => return,
+            InletEvent::Parcel(_) | InletEvent::Attached | InletEvent::Detached | InletEvent::Aborted => return,
         }
         self.pump(ctx);
     }

@@ -127,7 +127,9 @@ impl<T: Payload> ThrottleActor<T> {
             }
             InletEvent::End { clean } => self.end = Some(clean),
             // counts start again with the attachment
-            InletEvent::Parcel(_) | InletEvent::Attached | InletEvent::Detached => self.granted = Credit::NONE,
+            InletEvent::Parcel(_) | InletEvent::Attached | InletEvent::Detached | InletEvent::Aborted => {
+                self.granted = Credit::NONE
+            }
         }
         self.pump(ctx);
     }

@@ -1,5 +1,6 @@
 //! The inlet as an actor owns it.
 
+use super::isolation::Isolation;
 use super::{AnyPort, Owner};
 use crate::component::ComponentInfo;
 use crate::component::address::WeakUpTx;
@@ -54,6 +55,7 @@ pub struct Inlet<T: Payload> {
     seat: Option<Box<Seat>>,
     /// Bytes for each unit, for the budget.
     unit: u64,
+    isolation: Isolation,
 }
 
 impl<T: Payload> Default for Inlet<T> {
@@ -101,6 +103,7 @@ impl<T: Payload> Inlet<T> {
             absent: false,
             seat: None,
             unit: 1,
+            isolation: Isolation::default(),
         }
     }
 
@@ -114,6 +117,25 @@ impl<T: Payload> Inlet<T> {
     /// True for a port made by [`absent`](Self::absent).
     pub fn is_absent(&self) -> bool {
         self.absent
+    }
+
+    /// The same port, isolated: an abort of its link, by either side, ends the attachment and not the component. The hook hears
+    /// [`InletEvent::Aborted`] once for each such attachment, and the port can then be attached again. What the owner still holds of it is its own, and is not [`release`](Self::release)d. An abort of the
+    /// component still takes the port.
+    #[must_use]
+    pub fn isolated(mut self) -> Self {
+        self.isolation.set();
+        self
+    }
+
+    /// True for a port made by [`isolated`](Self::isolated).
+    pub fn is_isolated(&self) -> bool {
+        self.isolation.is_on()
+    }
+
+    /// Why the last attachment of an isolated port that was aborted was.
+    pub fn aborted_by(&self) -> Option<&Arc<Cause>> {
+        self.isolation.cause()
     }
 
     /// Allows `credit` beyond what was accepted so far. For a [`manual`](Self::manual) inlet.
@@ -158,7 +180,8 @@ impl<T: Payload> Inlet<T> {
         self.unit = bytes.max(1);
     }
 
-    /// Breaks the link off: the component and all that depends on it are aborted with this reason.
+    /// Breaks the link off: the component and all that depends on it are aborted with this reason. An
+    /// [`isolated`](Self::isolated) port breaks off the link alone.
     pub fn abort(&mut self, reason: Reason) {
         let cause = match &self.owner {
             Some(owner) => owner.fails(reason),
@@ -210,6 +233,18 @@ impl<T: Payload> Inlet<T> {
     }
 
     // ---- what the driver calls
+
+    /// What [`wire!`](crate::wire) calls before it tells the hook that an isolated port was aborted: takes the port back.
+    /// False if there is nothing to tell.
+    #[doc(hidden)]
+    pub fn take_cut(&mut self) -> bool {
+        if !self.isolation.tell() {
+            return false;
+        }
+        self.core.renew();
+        self.link = None;
+        true
+    }
 
     /// Handles a message; returns what the hook has to hear.
     pub(crate) fn receive(
@@ -293,6 +328,9 @@ impl<T: Payload> Inlet<T> {
         let held = self.core.held().quantity;
         self.seat = Seat::take_over(self.seat.take(), link, self.unit, held, || owner.home.boxed_manage());
         self.core.set_allotment(self.seat.is_some().then_some(0));
+        if self.isolation.is_on() {
+            link.isolate(Side::Consumer);
+        }
         link.note(|| {
             let component = handle_of(&owner.info, owner.home.boxed_manage());
             Note::Attached { link: link.clone(), component, inlet: handle() }
@@ -351,6 +389,7 @@ impl<T: Payload> Inlet<T> {
             Terminal::Detached { .. } => self.link = None,
             Terminal::Suspended { .. } if !self.core.is_over() => self.link = None,
             Terminal::Ended { .. } => {}
+            Terminal::Aborted(cause) if self.isolation.keeps(&cause, self.owner.as_ref()) => {}
             Terminal::Aborted(cause) | Terminal::Suspended { cause, .. } => match &self.owner {
                 Some(owner) => owner.port_broken(&cause),
                 None => self.early = Some(cause),
@@ -382,6 +421,10 @@ impl<T: Payload> AnyPort for Inlet<T> {
         if let Some(cause) = self.early.take() {
             owner.port_broken(&cause);
         }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.isolation.is_untold()
     }
 
     fn abort_with(&mut self, cause: &Arc<Cause>) {

@@ -6,6 +6,7 @@
 
 mod batch;
 mod inlet;
+mod isolation;
 mod outlet;
 
 pub use inlet::Inlet;
@@ -201,6 +202,8 @@ pub trait AnyPort {
     fn owner(&self) -> Option<&Arc<Owner>>;
     /// Learns its component.
     fn adopt(&mut self, owner: &Arc<Owner>);
+    /// True if an isolated port was aborted and its hook has not heard of it.
+    fn is_cut(&self) -> bool;
     /// Breaks the port off.
     fn abort_with(&mut self, cause: &Arc<Cause>);
     /// True if nothing is held in it or, for an outlet, waits to be sent.

@@ -1,6 +1,7 @@
 //! The outlet as an actor owns it.
 
 use super::batch::{Batch, Items};
+use super::isolation::Isolation;
 use super::{AnyPort, Owner};
 use crate::component::ComponentInfo;
 use crate::component::address::DownTx;
@@ -36,6 +37,7 @@ pub struct Outlet<T: Payload> {
     early: Option<Arc<Cause>>,
     /// The component has no such direction; every attachment is refused.
     absent: bool,
+    isolation: Isolation,
 }
 
 impl<T: Payload> Default for Outlet<T> {
@@ -51,6 +53,7 @@ impl<T: Payload> Default for Outlet<T> {
             declared: Waiting::No,
             early: None,
             absent: false,
+            isolation: Isolation::default(),
         }
     }
 }
@@ -66,6 +69,31 @@ impl<T: Payload> Outlet<T> {
     /// True for a port made by [`absent`](Self::absent).
     pub fn is_absent(&self) -> bool {
         self.absent
+    }
+
+    /// The same port, isolated: an abort of its link, by either side, ends the attachment and not the component. The hook hears
+    /// [`OutletEvent::Aborted`](crate::component::OutletEvent::Aborted) once for each such attachment, and the port can then be attached again. An abort of the
+    /// component still takes the port.
+    #[must_use]
+    pub fn isolated(mut self) -> Self {
+        self.isolation.set();
+        self
+    }
+
+    /// True for a port made by [`isolated`](Self::isolated).
+    pub fn is_isolated(&self) -> bool {
+        self.isolation.is_on()
+    }
+
+    /// Why the last attachment of an isolated port that was aborted was.
+    pub fn aborted_by(&self) -> Option<&Arc<Cause>> {
+        self.isolation.cause()
+    }
+
+    /// What the consumer had finished with when the last attachment of an isolated port was aborted: bytes, or items. What was pushed
+    /// beyond is lost. Read when the port noticed; a consumer that works on may come a little further.
+    pub fn finished_when_aborted(&self) -> u64 {
+        self.isolation.finished()
     }
 
     /// Sends an item under credit; what does not fit is split off and waits inside, one item at most.
@@ -113,7 +141,8 @@ impl<T: Payload> Outlet<T> {
         self.run();
     }
 
-    /// Breaks the link off: the component and all that depends on it are aborted with this reason.
+    /// Breaks the link off: the component and all that depends on it are aborted with this reason. An
+    /// [`isolated`](Self::isolated) port breaks off the link alone.
     pub fn abort(&mut self, reason: Reason) {
         let cause = self.cause(reason);
         self.abort_with(&cause);
@@ -211,6 +240,18 @@ impl<T: Payload> Outlet<T> {
 
     // ---- what the driver calls
 
+    /// What [`wire!`](crate::wire) calls before it tells the hook that an isolated port was aborted: takes the port back.
+    /// False if there is nothing to tell.
+    #[doc(hidden)]
+    pub fn take_cut(&mut self) -> bool {
+        if !self.isolation.tell() {
+            return false;
+        }
+        self.core.renew();
+        self.part();
+        true
+    }
+
     /// Handles a message; returns whether the hook has to hear of an attachment, of credit, or of a detachment.
     pub(crate) fn receive(&mut self, msg: OutletMsg<T>, handle: impl FnOnce() -> Box<dyn OutletHandle>) -> Heard {
         match msg {
@@ -295,6 +336,9 @@ impl<T: Payload> Outlet<T> {
         let Some(owner) = &self.owner else { return };
         reserve.handled = true;
         let link = reserve.link.clone();
+        if self.isolation.is_on() {
+            link.isolate(Side::Producer);
+        }
         owner.joins(&link);
         link.note(|| {
             let component = handle_of(&owner.info, owner.home.boxed_manage());
@@ -366,6 +410,10 @@ impl<T: Payload> Outlet<T> {
             Terminal::Aborted(cause) | Terminal::Suspended { cause, .. } => {
                 self.peer = None;
                 self.batch.get_mut().take();
+                if self.isolation.keeps(&cause, self.owner.as_ref()) {
+                    self.isolation.set_finished(self.core.cell().map_or(0, |cell| cell.finished()));
+                    return;
+                }
                 match &self.owner {
                     Some(owner) => owner.port_broken(&cause),
                     None => self.early = Some(cause),
@@ -376,6 +424,9 @@ impl<T: Payload> Outlet<T> {
 
     /// The consumer aborted after our end: this port is over, but the component's other ports are not.
     fn late_abort(&mut self) {
+        if self.isolation.is_on() {
+            return;
+        }
         if let (Some(cause), Some(owner)) = (self.core.cell().and_then(|cell| cell.cause()), &self.owner) {
             owner.port_broken(cause);
         }
@@ -480,6 +531,10 @@ impl<T: Payload> AnyPort for Outlet<T> {
         if let Some(cause) = self.early.take() {
             owner.port_broken(&cause);
         }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.isolation.is_untold()
     }
 
     fn abort_with(&mut self, cause: &Arc<Cause>) {

@@ -329,7 +329,7 @@ impl<D: Duplex> DuplexActor<D> {
                 self.stage.wanted();
                 self.write = Write::Ending { clean };
             }
-            InletEvent::Attached | InletEvent::Detached => {}
+            InletEvent::Attached | InletEvent::Detached | InletEvent::Aborted => {}
         }
     }
 
@@ -343,7 +343,7 @@ impl<D: Duplex> DuplexActor<D> {
                 }
             }
             OutletEvent::Credit => self.stage.wanted(),
-            OutletEvent::Detached => {}
+            OutletEvent::Detached | OutletEvent::Aborted => {}
         }
     }
 

@@ -174,7 +174,7 @@ impl<F: Filter> FilterActor<F> {
         match event {
             InletEvent::Item(item) => self.waiting.push_back(item),
             InletEvent::End { clean } => self.ending = Ending::Came { clean },
-            InletEvent::Parcel(_) | InletEvent::Attached | InletEvent::Detached => return,
+            InletEvent::Parcel(_) | InletEvent::Attached | InletEvent::Detached | InletEvent::Aborted => return,
         }
         self.pump(ctx);
     }

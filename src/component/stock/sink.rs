@@ -126,7 +126,7 @@ impl<K: Sink> SinkActor<K> {
                 Err(reason) => self.input.abort(reason),
             },
             InletEvent::End { clean } => self.ended = Some(clean),
-            InletEvent::Parcel(_) | InletEvent::Attached | InletEvent::Detached => {}
+            InletEvent::Parcel(_) | InletEvent::Attached | InletEvent::Detached | InletEvent::Aborted => {}
         }
         let busy = self.ended.is_some() || !self.input.held().is_zero();
         if busy && !self.working {

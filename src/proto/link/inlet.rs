@@ -284,6 +284,21 @@ impl<T: Payload> Inlet<T> {
         self.cell = None;
     }
 
+    /// Takes the port back from an attachment that was aborted, as good as new. What the owner has of that attachment is its
+    /// own: it is not released. For an owner that outlives the loss of a link. True if the port was aborted; its effects must
+    /// have been polled.
+    pub fn renew(&mut self) -> bool {
+        if self.phase != InletPhase::Aborted {
+            return false;
+        }
+        debug_assert!(matches!(self.wake, Wake::No) && self.over.is_none(), "the drain rule");
+        self.phase = InletPhase::Idle;
+        self.cell = None;
+        self.clean = false;
+        self.check();
+        true
+    }
+
     // ---- what the owner wants
 
     /// Declares that bytes which still lie in the kernel are taken too. Counts from the next attachment on.
@@ -919,6 +934,21 @@ mod tests {
         assert_eq!(effects, "5/3");
         assert_eq!(inlet.cell().expect("attached").held(), 3);
         assert_eq!(release(&mut inlet, 3, 1), "8/4");
+    }
+
+    #[test]
+    fn aborted_renewed_inlet_is_as_good_as_new_and_holds_nothing() {
+        let (mut inlet, old, _) = open(Inlet::new(WINDOW));
+        consume(&mut inlet, old, "abc");
+        assert!(!inlet.renew(), "only after an abort");
+        inlet.abort(cause("me"));
+        drain(&mut inlet);
+        assert!(inlet.renew());
+        let (link, effects) = attach(&mut inlet);
+        assert_eq!(effects, "8/4", "a whole window");
+        assert_eq!(consume(&mut inlet, old, "d"), (false, nothing()), "P5");
+        assert!(consume(&mut inlet, link, "e").0);
+        assert_eq!(inlet.accepted(), Count { quantity: 1, messages: 1 });
     }
 
     #[test]

@@ -236,6 +236,17 @@ impl<T: Payload> Outlet<T> {
         Some(at)
     }
 
+    /// Takes the port back from an attachment that was aborted, as good as new: nothing waits in it, no end was asked for. For an
+    /// owner that outlives the loss of a link. True if the port was aborted; its effects must have been polled.
+    pub fn renew(&mut self) -> bool {
+        if self.phase != OutletPhase::Aborted {
+            return false;
+        }
+        debug_assert!(matches!(self.wake, Wake::No) && self.over.is_none(), "the drain rule");
+        self.part();
+        true
+    }
+
     fn part(&mut self) {
         self.phase = OutletPhase::Idle;
         self.cell = None;
@@ -589,6 +600,24 @@ mod tests {
         assert_eq!(push(&mut outlet, "abc"), "");
         assert_eq!(grant(&mut outlet, link, 2, 9), "ab");
         assert_eq!(grant(&mut outlet, link, 4, 9), "c");
+    }
+
+    #[test]
+    fn aborted_renewed_outlet_is_as_good_as_new_and_nothing_waits_in_it() {
+        let (mut outlet, old) = open(2, 9);
+        assert_eq!(push(&mut outlet, "abc"), "ab");
+        assert!(!outlet.renew(), "only after an abort");
+        outlet.end(true);
+        outlet.abort(cause("me"));
+        assert_eq!(drain(&mut outlet), "x [aborted: me]");
+        assert!(outlet.push(Bytes::from_static(b"d")).is_err(), "closed until it is renewed");
+        assert!(outlet.renew());
+        let cell = LinkCell::new();
+        let link = cell.id();
+        outlet.reserve(cell).expect("free again");
+        assert_eq!(outlet.handle_abort(old), LateAbort::Stale, "P5");
+        assert_eq!(grant(&mut outlet, link, 9, 9), "", "neither the rest nor the end of the old attachment");
+        assert_eq!(push(&mut outlet, "e"), "e");
     }
 
     #[test]

@@ -6,13 +6,16 @@
 //! ```
 
 use crate::agent::stream::Stream;
+use crate::component::block::{Branch, Dropped, Tee, tee};
 use crate::component::link::Link;
 use crate::component::stock::{Done, Duplex, Filter, Outcome};
 use crate::component::{InletRef, OutletRef, PairRef, join};
 use crate::proto::link::LinkId;
 use crate::supervisor::{AttachFailure, Supervisor};
+use crate::tool::address::Spec;
 use crate::tool::hash::Hash;
-use crate::tool::plan::End;
+use crate::tool::inherited::Inherited;
+use crate::tool::plan::{End, OpenError, with_sources};
 use crate::tool::via::Stage;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -27,6 +30,8 @@ pub(super) struct Loose {
     pairs: [PairRef<Bytes>; 2],
     /// What lies between, for each direction that is used, in the order of the flow.
     between: [Vec<(InletRef<Bytes>, OutletRef<Bytes>)>; 2],
+    /// The copies that tees make.
+    copies: Vec<(OutletRef<Bytes>, InletRef<Bytes>)>,
     both: bool,
     /// The right side connects, and should have its consumer first.
     right_first: bool,
@@ -37,6 +42,14 @@ pub(super) struct Loose {
 pub(super) struct Running {
     streams: [Done<Stream>; 2],
     hashes: [Option<Done<Hash>>; 2],
+    copies: Vec<Copy>,
+}
+
+/// A copy that a tee makes.
+struct Copy {
+    label: Arc<str>,
+    done: Done<Stream>,
+    missed: Dropped,
 }
 
 /// A chain that is over.
@@ -45,18 +58,53 @@ pub(super) struct Ended {
     pub(super) sides: [(Option<Stream>, Outcome); 2],
     /// The hash of each direction.
     pub(super) hashes: [Option<String>; 2],
+    /// What there is to say of copies that are not whole, a line for each.
+    pub(super) gaps: Vec<String>,
 }
 
 impl Loose {
     /// Starts the components of a chain on the current arbiter.
-    pub(super) fn start(ends: [&End; 2], streams: [Stream; 2], both: bool, hash: bool, via: &[Stage]) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// An address that a copy goes to could not be opened.
+    pub(super) fn start(
+        ends: [&End; 2],
+        streams: [Stream; 2],
+        both: bool,
+        hash: bool,
+        via: &[Stage],
+        inherited: &Inherited,
+    ) -> Result<Self, OpenError> {
+        // before anything is started: what is not is dropped
+        let mut opened = Vec::new();
+        for _ in [FORWARD, BACKWARD].into_iter().filter(|at| both || *at == FORWARD) {
+            for stage in via {
+                if let Stage::Tee { to, .. } = stage {
+                    let end = End::copy(Spec::clone(to), both);
+                    opened.push((end.label().clone(), end.open(inherited)?));
+                }
+            }
+        }
+        let mut opened = opened.into_iter();
         let (names, windows) = (ends.map(|end| end.role().name()), ends.map(End::window));
         let [left, right] = streams;
         let ((left, left_done), (right, right_done)) = (left.start(), right.start());
         let mut between = [Vec::new(), Vec::new()];
         let mut hashes_done = [None, None];
+        let (mut copies, mut copies_done) = (Vec::new(), Vec::new());
         for direction in [FORWARD, BACKWARD].into_iter().filter(|at| both || *at == FORWARD) {
-            between[direction].extend(via.iter().map(|stage| stage.start()));
+            for stage in via {
+                if let Some(ports) = stage.start() {
+                    between[direction].push(ports);
+                } else if let (Stage::Tee { copy, .. }, Some((label, stream))) = (stage, opened.next()) {
+                    let Tee { inlet, left, right, dropped: [_, missed] } = tee([Branch::wait(), copy.branch()]);
+                    let (pair, done) = stream.start();
+                    between[direction].push((inlet, left));
+                    copies.push((right, pair.inlet));
+                    copies_done.push(Copy { label, done, missed });
+                }
+            }
             if !hash {
                 continue;
             }
@@ -66,14 +114,17 @@ impl Loose {
             between[direction].push((inlet, outlet));
             hashes_done[direction] = Some(done);
         }
-        let running = Running { streams: [left_done, right_done], hashes: hashes_done };
+        let running = Running { streams: [left_done, right_done], hashes: hashes_done, copies: copies_done };
         let right_first = ends[1].connects();
-        Self { pairs: [left, right], between, both, right_first, running }
+        Ok(Self { pairs: [left, right], between, copies, both, right_first, running })
     }
 
     /// Joins it through the supervisor, which is told and not asked.
     pub(super) fn join(self, supervisor: &Supervisor) -> ([Option<Arc<Link>>; 2], Running) {
         let mut last = [None, None];
+        for (outlet, inlet) in &self.copies {
+            join(outlet, inlet, Some(supervisor.observer()));
+        }
         for (direction, outlet, inlet) in self.hops() {
             let link = join(outlet, inlet, Some(supervisor.observer()));
             // the hop into the last component comes first
@@ -98,6 +149,9 @@ impl Loose {
             let (there, back) = supervisor.attach_pair(&self.pairs[a], &self.pairs[b]).await?;
             *last = if self.right_first { [Some(back), Some(there)] } else { [Some(there), Some(back)] };
             return Ok(());
+        }
+        for (outlet, inlet) in &self.copies {
+            supervisor.attach(outlet, inlet).await?;
         }
         for (direction, outlet, inlet) in self.hops() {
             let link = supervisor.attach(outlet, inlet).await?;
@@ -139,6 +193,20 @@ impl Running {
                 *hash = done.await.0.map(Hash::hex);
             }
         }
-        Ended { sides, hashes }
+        let mut gaps = Vec::new();
+        for Copy { label, done, missed } in self.copies {
+            let failed = match done.await.1 {
+                Outcome::Aborted(cause) if cause.origin.component == label => Some(with_sources(&cause.reason)),
+                _ => None,
+            };
+            match (failed, missed.quantity()) {
+                (Some(why), _) => gaps.push(format!("{label}: the copy is not whole: {why}")),
+                (None, bytes @ 1..) => {
+                    gaps.push(format!("{label}: the copy is not whole: it went without {bytes} bytes"))
+                }
+                (None, 0) => {}
+            }
+        }
+        Ended { sides, hashes, gaps }
     }
 }

@@ -47,7 +47,7 @@ pub(super) async fn once(job: &Job, inherited: &Inherited, console: Arc<Console>
         }
     };
     match opened {
-        Ok(streams) => run(job, streams, interrupts, console).await,
+        Ok(streams) => run(job, streams, inherited, interrupts, console).await,
         Err(error) => error.into(),
     }
 }
@@ -111,10 +111,19 @@ async fn accept_one(bound: Bound) -> Accepted {
     }
 }
 
-async fn run(job: &Job, streams: [Stream; 2], mut interrupts: Interrupts, console: Arc<Console>) -> Ran {
+async fn run(
+    job: &Job,
+    streams: [Stream; 2],
+    inherited: &Inherited,
+    mut interrupts: Interrupts,
+    console: Arc<Console>,
+) -> Ran {
     let supervisor = job.supervisor();
     let ends = job.ends.each_ref();
-    let chain = Loose::start(ends, streams, job.both, job.common.hash, &job.common.via);
+    let chain = match Loose::start(ends, streams, job.both, job.common.hash, &job.common.via, inherited) {
+        Ok(chain) => chain,
+        Err(error) => return error.into(),
+    };
     let (links, running, attached) = chain.attach(&supervisor).await;
 
     let (tell, mut happenings) = mpsc::channel(8);
@@ -132,6 +141,7 @@ async fn run(job: &Job, streams: [Stream; 2], mut interrupts: Interrupts, consol
             }
         }
     });
+    let told = console.clone();
     let meter = Meter::Asked { supervisor: supervisor.clone(), links, last: [0; 2] };
     let (idle, limit) = (tell.clone(), job.common.idle);
     let watching = actix_rt::spawn(async move {
@@ -182,6 +192,9 @@ async fn run(job: &Job, streams: [Stream; 2], mut interrupts: Interrupts, consol
         return Ran::failed(exit, refused.unwrap_or_else(|| "aborted; some parts did not stop in time".to_owned()));
     };
     let verdict = judge(ends, &ended, intervention);
+    if matches!(verdict.exit, Exit::Delivered | Exit::Drained) {
+        ended.gaps.iter().for_each(|gap| told.note(gap));
+    }
     let written = |at: usize| ended.sides[at].0.as_ref().map_or(0, Stream::written);
     let bytes = [written(1), written(0)];
     match (refused, verdict.exit) {

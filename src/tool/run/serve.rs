@@ -224,7 +224,14 @@ impl Shop {
     /// Relays, and says what was delivered in each direction.
     async fn relay(&self, streams: [Stream; 2], peer: &str, number: u64) -> [u64; 2] {
         let ends = [&self.left, &self.right];
-        let (links, running) = Loose::start(ends, streams, true, self.hash, &self.via).join(&self.supervisor);
+        let loose = match Loose::start(ends, streams, true, self.hash, &self.via, &self.inherited) {
+            Ok(loose) => loose,
+            Err(error) => {
+                self.one_failed(peer, &error.to_string());
+                return [0; 2];
+            }
+        };
+        let (links, running) = loose.join(&self.supervisor);
         self.open().insert(number, links.clone());
         let mut intervention = Intervention::default();
         let link = links.iter().flatten().map(|link| link.id()).next();
@@ -251,6 +258,7 @@ impl Shop {
         let moved = [written(1), written(0)];
         match (exit, cause) {
             (Exit::Delivered | Exit::Drained, _) => {
+                ended.gaps.iter().for_each(|gap| self.console.note(&format!("{peer}: {gap}")));
                 tracing::info!(%peer, forward = moved[0], backward = moved[1], "connection over");
                 if self.hash {
                     let [forward, backward] = ended.hashes.map(Option::unwrap_or_default);
