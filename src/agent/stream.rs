@@ -275,6 +275,10 @@ impl Duplex for Stream {
         }
     }
 
+    fn waits_for_consumer(&self) -> bool {
+        matches!(&self.state, State::Open(opened) if opened.io.waits_for_room())
+    }
+
     fn held(&self) -> Count {
         self.queue.held()
     }

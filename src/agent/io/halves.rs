@@ -24,6 +24,10 @@ impl Io for Halves {
         self.write.takes_lying()
     }
 
+    fn waits_for_room(&self) -> bool {
+        self.read.waits_for_room()
+    }
+
     fn parted(&mut self) {
         self.read.parted();
     }

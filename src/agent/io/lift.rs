@@ -63,6 +63,11 @@ impl Lift {
         self.mode == Mode::Waiting
     }
 
+    /// True if the last try was put off until the pipe is empty.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.mode == Mode::Waiting
+    }
+
     /// So much was read to the heap.
     pub(super) fn copied(&mut self, n: usize) {
         if n >= LARGE && self.mode == Mode::Copying {

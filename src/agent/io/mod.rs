@@ -58,6 +58,11 @@ pub(crate) trait Io: 'static {
         false
     }
 
+    /// The last read waits until what lies in the pipe was written.
+    fn waits_for_room(&self) -> bool {
+        false
+    }
+
     /// What is read from now on goes another way than what was read before.
     fn parted(&mut self) {}
 

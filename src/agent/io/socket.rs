@@ -237,6 +237,10 @@ impl<S: StreamSocket> Io for SocketIo<S> {
         super::pipes_are_usable()
     }
 
+    fn waits_for_room(&self) -> bool {
+        self.lift.is_waiting()
+    }
+
     fn parted(&mut self) {
         self.lift = Lift::default();
     }

@@ -114,6 +114,12 @@ pub trait Duplex: Unpin + 'static {
         let _ = forms;
     }
 
+    /// The last pull waits for the consumer to take what it has, though there is credit: as a pipe that is full by slots. For the
+    /// link's times.
+    fn waits_for_consumer(&self) -> bool {
+        false
+    }
+
     /// What it holds of the items it took.
     fn held(&self) -> Count;
 
@@ -474,7 +480,8 @@ impl<D: Duplex> DuplexActor<D> {
             }
             match part.poll_pull(credit, cx) {
                 Poll::Pending => {
-                    self.output.waiting(Waiting::ForData);
+                    let waiting = if part.waits_for_consumer() { Waiting::ForCredit } else { Waiting::ForData };
+                    self.output.waiting(waiting);
                     return self.watch(cx);
                 }
                 Poll::Ready(pulled) => match pulled? {
