@@ -16,7 +16,7 @@ use crate::tool::address::Spec;
 use crate::tool::hash::Hash;
 use crate::tool::inherited::Inherited;
 use crate::tool::plan::{End, OpenError, with_sources};
-use crate::tool::via::Stage;
+use crate::tool::via::{Copies, Stage};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -48,6 +48,7 @@ pub(super) struct Running {
 /// A copy that a tee makes.
 struct Copy {
     label: Arc<str>,
+    wanted: Copies,
     done: Done<Stream>,
     missed: Dropped,
 }
@@ -58,6 +59,8 @@ pub(super) struct Ended {
     pub(super) sides: [(Option<Stream>, Outcome); 2],
     /// The hash of each direction.
     pub(super) hashes: [Option<String>; 2],
+    /// Why a copy that was to be whole is not, though the data had passed before it failed.
+    pub(super) copy_failed: Option<String>,
     /// What there is to say of copies that are not whole, a line for each.
     pub(super) gaps: Vec<String>,
 }
@@ -102,7 +105,7 @@ impl Loose {
                     let (pair, done) = stream.start();
                     between[direction].push((inlet, left));
                     copies.push((right, pair.inlet));
-                    copies_done.push(Copy { label, done, missed });
+                    copies_done.push(Copy { label, wanted: *copy, done, missed });
                 }
             }
             if !hash {
@@ -193,13 +196,14 @@ impl Running {
                 *hash = done.await.0.map(Hash::hex);
             }
         }
-        let mut gaps = Vec::new();
-        for Copy { label, done, missed } in self.copies {
+        let (mut gaps, mut copy_failed) = (Vec::new(), None);
+        for Copy { label, wanted, done, missed } in self.copies {
             let failed = match done.await.1 {
                 Outcome::Aborted(cause) if cause.origin.component == label => Some(with_sources(&cause.reason)),
                 _ => None,
             };
             match (failed, missed.quantity()) {
+                (Some(why), _) if wanted == Copies::Whole => copy_failed = Some(format!("{label}: {why}")),
                 (Some(why), _) => gaps.push(format!("{label}: the copy is not whole: {why}")),
                 (None, bytes @ 1..) => {
                     gaps.push(format!("{label}: the copy is not whole: it went without {bytes} bytes"))
@@ -207,6 +211,6 @@ impl Running {
                 (None, 0) => {}
             }
         }
-        Ended { sides, hashes, gaps }
+        Ended { sides, hashes, copy_failed, gaps }
     }
 }

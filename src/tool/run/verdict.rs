@@ -48,7 +48,11 @@ pub(super) fn judge(ends: [&End; 2], ended: &Ended, intervention: Intervention) 
         let (stream, outcome) = &ended.sides[at];
         Side { end: ends[at], opened: stream.as_ref().is_some_and(|stream| stream.peer().is_some()), outcome }
     };
-    judge_sides(&[side(0), side(1)], intervention)
+    match (judge_sides(&[side(0), side(1)], intervention), &ended.copy_failed) {
+        // all had passed before it failed, so nobody else was told
+        (Verdict { exit: Exit::Delivered, .. }, Some(why)) => Verdict::new(Exit::Internal, why.as_str()),
+        (verdict, _) => verdict,
+    }
 }
 
 fn judge_sides(sides: &[Side<'_>; 2], intervention: Intervention) -> Verdict {
