@@ -20,21 +20,18 @@ pub(crate) trait DownTx<T>: Send + Sync {
     fn send(&self, msg: InletMsg<T>);
     /// True while its actor takes messages.
     fn is_alive(&self) -> bool;
-    fn boxed(&self) -> Box<dyn DownTx<T>>;
     fn manage(&self) -> Box<dyn ManageHandle>;
 }
 
 /// A weak way to an outlet.
 pub(crate) trait WeakUpTx<T>: Send + Sync {
     fn send(&self, msg: OutletMsg<T>) -> bool;
-    fn boxed(&self) -> Box<dyn WeakUpTx<T>>;
 }
 
 /// A strong way to an outlet.
 pub(crate) trait UpTx<T>: Send + Sync {
     fn send(&self, msg: OutletMsg<T>);
-    fn boxed(&self) -> Box<dyn UpTx<T>>;
-    fn weak(&self) -> Box<dyn WeakUpTx<T>>;
+    fn weak(&self) -> Arc<dyn WeakUpTx<T>>;
     fn manage(&self) -> Box<dyn ManageHandle>;
 }
 
@@ -54,10 +51,6 @@ where
         self.0.connected()
     }
 
-    fn boxed(&self) -> Box<dyn DownTx<T>> {
-        Box::new(Self(self.0.clone()))
-    }
-
     fn manage(&self) -> Box<dyn ManageHandle> {
         Box::new(ManagePort(self.0.downgrade()))
     }
@@ -72,12 +65,8 @@ where
         self.0.do_send(ToOutlet::<T, P>(msg));
     }
 
-    fn boxed(&self) -> Box<dyn UpTx<T>> {
-        Box::new(Self(self.0.clone()))
-    }
-
-    fn weak(&self) -> Box<dyn WeakUpTx<T>> {
-        Box::new(Port::<_, P>(self.0.downgrade()))
+    fn weak(&self) -> Arc<dyn WeakUpTx<T>> {
+        Arc::new(Port::<_, P>(self.0.downgrade()))
     }
 
     fn manage(&self) -> Box<dyn ManageHandle> {
@@ -99,10 +88,6 @@ where
             None => false,
         }
     }
-
-    fn boxed(&self) -> Box<dyn WeakUpTx<T>> {
-        Box::new(Self(self.0.clone()))
-    }
 }
 
 /// A weak way to an outlet for transactions, its payload erased.
@@ -118,7 +103,7 @@ where
 {
     fn upgrade(&self) -> Option<Box<dyn AnyOutlet>> {
         let addr = self.0.upgrade()?;
-        Some(Box::new(OutletRef::<A::Item>(Box::new(Port::<_, P>(addr)))))
+        Some(Box::new(OutletRef::<A::Item>(Arc::new(Port::<_, P>(addr)))))
     }
 }
 
@@ -128,7 +113,7 @@ where
 {
     fn upgrade(&self) -> Option<Box<dyn AnyInlet>> {
         let addr = self.0.upgrade()?;
-        Some(Box::new(InletRef::<A::Item>(Box::new(Port::<_, P>(addr)))))
+        Some(Box::new(InletRef::<A::Item>(Arc::new(Port::<_, P>(addr)))))
     }
 }
 
@@ -211,10 +196,10 @@ named_debug! {
 }
 
 /// A reference to an inlet that takes items of `T`, whichever actor owns it. Holds the actor.
-pub struct InletRef<T>(pub(crate) Box<dyn DownTx<T>>);
+pub struct InletRef<T>(pub(crate) Arc<dyn DownTx<T>>);
 
 /// A reference to an outlet that sends items of `T`, whichever actor owns it. Holds the actor.
-pub struct OutletRef<T>(pub(crate) Box<dyn UpTx<T>>);
+pub struct OutletRef<T>(pub(crate) Arc<dyn UpTx<T>>);
 
 /// The two ports of one two-way component: each is the other's reverse.
 pub struct PairRef<T = Bytes> {
@@ -226,7 +211,7 @@ pub struct PairRef<T = Bytes> {
 
 impl<T: Payload> AnyOutlet for OutletRef<T> {
     fn reserve(&self, link: &Arc<Link>, consumer: &dyn AnyInlet) -> Option<Attachment> {
-        let consumer = consumer.as_any().downcast_ref::<InletRef<T>>()?.0.boxed();
+        let consumer = consumer.as_any().downcast_ref::<InletRef<T>>()?.0.clone();
         let (tx, rx) = oneshot::channel();
         let reserve = ReserveOutlet { link: link.clone(), consumer, reply: Some(tx), handled: false };
         self.0.send(OutletMsg::Reserve(Box::new(reserve)));
@@ -300,13 +285,13 @@ impl<T: Payload> AnyInlet for InletRef<T> {
 
 impl<T> Clone for InletRef<T> {
     fn clone(&self) -> Self {
-        Self(self.0.boxed())
+        Self(self.0.clone())
     }
 }
 
 impl<T> Clone for OutletRef<T> {
     fn clone(&self) -> Self {
-        Self(self.0.boxed())
+        Self(self.0.clone())
     }
 }
 
@@ -358,13 +343,13 @@ impl<A: Component> AddrExt<A> for Addr<A> {
     where
         A: HasInlet<P>,
     {
-        InletRef(Box::new(Port::<_, P>(self.clone())))
+        InletRef(Arc::new(Port::<_, P>(self.clone())))
     }
 
     fn outlet_at<const P: usize>(&self) -> OutletRef<<A as HasOutlet<P>>::Item>
     where
         A: HasOutlet<P>,
     {
-        OutletRef(Box::new(Port::<_, P>(self.clone())))
+        OutletRef(Arc::new(Port::<_, P>(self.clone())))
     }
 }

@@ -34,7 +34,7 @@ use std::sync::Arc;
 /// ```
 pub fn join<T: Payload>(outlet: &OutletRef<T>, inlet: &InletRef<T>, observer: Option<Arc<dyn Observer>>) -> Arc<Link> {
     let link = Link::new(observer);
-    let reserve = ReserveOutlet { link: link.clone(), consumer: inlet.0.boxed(), reply: None, handled: false };
+    let reserve = ReserveOutlet { link: link.clone(), consumer: inlet.0.clone(), reply: None, handled: false };
     outlet.0.send(OutletMsg::Reserve(Box::new(reserve)));
     let attach =
         AttachInlet { link: link.clone(), producer: outlet.0.weak(), gated: false, reply: None, handled: false };

@@ -37,7 +37,7 @@ pub(crate) enum InletMsg<T> {
     /// Several items along the link, in order.
     Batch(LinkId, Vec<T>),
     /// The last message of an attachment, with the sender's hold on the receiver (see the module's ownership rules).
-    Last(Down<T>, Box<dyn DownTx<T>>),
+    Last(Down<T>, Arc<dyn DownTx<T>>),
     /// A control message that travels with the data.
     Control(LinkId, Envelope),
     /// Join this inlet to a link.
@@ -104,7 +104,7 @@ pub(crate) fn reply<R>(to: Reply<R>, answer: R) {
 /// First step of an attachment. Carries a guard as [`AttachInlet`] does: a consumer joined to a dead producer is told.
 pub(crate) struct ReserveOutlet<T> {
     pub(crate) link: Arc<Link>,
-    pub(crate) consumer: Box<dyn DownTx<T>>,
+    pub(crate) consumer: Arc<dyn DownTx<T>>,
     pub(crate) reply: Reply<Result<Arc<ComponentInfo>, AttachError>>,
     pub(crate) handled: bool,
 }
@@ -122,7 +122,7 @@ impl<T> ReserveOutlet<T> {
 
     fn break_off(&self, reason: Reason) {
         self.link.cell().set_cause(Cause::new(reason, Origin::default().on(self.link.id())));
-        let hold = self.consumer.boxed();
+        let hold = self.consumer.clone();
         self.consumer.send(InletMsg::Last(Down::Abort { link: self.link.id() }, hold));
     }
 }
@@ -139,7 +139,7 @@ impl<T> Drop for ReserveOutlet<T> {
 /// Second step of an attachment. Carries the guard: dropped unhandled (a dead mailbox), it tells the producer (rule A3).
 pub(crate) struct AttachInlet<T> {
     pub(crate) link: Arc<Link>,
-    pub(crate) producer: Box<dyn WeakUpTx<T>>,
+    pub(crate) producer: Arc<dyn WeakUpTx<T>>,
     /// No grant leaves before [`InletMsg::Open`]: another attachment of the same transaction may still be refused.
     pub(crate) gated: bool,
     pub(crate) reply: Reply<Result<Arc<ComponentInfo>, AttachError>>,

@@ -43,7 +43,7 @@ pub struct Inlet<T: Payload> {
     release: Release,
     owner: Option<Arc<Owner>>,
     link: Option<Arc<Link>>,
-    peer: Option<Box<dyn WeakUpTx<T>>>,
+    peer: Option<Arc<dyn WeakUpTx<T>>>,
     /// A hold on the own actor while items are held.
     hold: Option<Box<dyn Any + Send>>,
     early: Option<Arc<Cause>>,
@@ -213,7 +213,7 @@ impl<T: Payload> Inlet<T> {
     /// The same, with a time limit of the asker's own.
     pub fn ask_within<M: Control>(&self, message: M, within: Duration) -> Asking<M::Reply> {
         match (&self.link, &self.peer) {
-            (Some(link), Some(peer)) => link.ask(message, within, self.sender(&**peer)),
+            (Some(link), Some(peer)) => link.ask(message, within, self.sender(peer)),
             _ => Asking::missing(),
         }
     }
@@ -221,12 +221,12 @@ impl<T: Payload> Inlet<T> {
     /// Tells the producer's chain, and waits for nothing.
     pub fn tell<M: Control<Reply = ()>>(&self, message: M) {
         if let (Some(link), Some(peer)) = (&self.link, &self.peer) {
-            link.tell(message, self.sender(&**peer));
+            link.tell(message, self.sender(peer));
         }
     }
 
-    fn sender(&self, peer: &dyn WeakUpTx<T>) -> impl FnOnce(LinkId, Envelope) + Send + 'static + use<T> {
-        let peer = peer.boxed();
+    fn sender(&self, peer: &Arc<dyn WeakUpTx<T>>) -> impl FnOnce(LinkId, Envelope) + Send + 'static + use<T> {
+        let peer = peer.clone();
         move |link, envelope| {
             peer.send(OutletMsg::Control(link, envelope));
         }
@@ -336,7 +336,7 @@ impl<T: Payload> Inlet<T> {
             Note::Attached { link: link.clone(), component, inlet: handle() }
         });
         reply(attach.reply.take(), Ok(owner.info.clone()));
-        self.peer = Some(attach.producer.boxed());
+        self.peer = Some(attach.producer.clone());
         self.link = Some(link.clone());
         self.run();
         self.is_open().then_some(InletEvent::Attached)
@@ -501,7 +501,7 @@ impl<T: Payload> AnyPort for Inlet<T> {
 
     fn pass(&mut self, envelope: Envelope) -> Result<(), Envelope> {
         let (Some(link), Some(peer)) = (&self.link, &self.peer) else { return Err(envelope) };
-        if let Some(waits) = link.send_with_room(envelope, self.sender(&**peer)) {
+        if let Some(waits) = link.send_with_room(envelope, self.sender(peer)) {
             actix_rt::spawn(waits);
         }
         Ok(())

@@ -26,7 +26,7 @@ pub struct Outlet<T: Payload> {
     core: Core<T>,
     owner: Option<Arc<Owner>>,
     link: Option<Arc<Link>>,
-    peer: Option<Box<dyn DownTx<T>>>,
+    peer: Option<Arc<dyn DownTx<T>>>,
     /// What the running handler pushed and may send. In a cell because a question must not overtake it.
     batch: RefCell<Batch<T>>,
     /// A hold on the own actor while something is left to send.
@@ -214,7 +214,7 @@ impl<T: Payload> Outlet<T> {
     /// The same, with a time limit of the asker's own.
     pub fn ask_within<M: Control>(&self, message: M, within: Duration) -> Asking<M::Reply> {
         match (&self.link, &self.peer) {
-            (Some(link), Some(peer)) => link.ask(message, within, self.sender(&**peer)),
+            (Some(link), Some(peer)) => link.ask(message, within, self.sender(peer)),
             _ => Asking::missing(),
         }
     }
@@ -222,19 +222,19 @@ impl<T: Payload> Outlet<T> {
     /// Tells the consumer's chain, and waits for nothing.
     pub fn tell<M: Control<Reply = ()>>(&self, message: M) {
         if let (Some(link), Some(peer)) = (&self.link, &self.peer) {
-            link.tell(message, self.sender(&**peer));
+            link.tell(message, self.sender(peer));
         }
     }
 
     /// A way to ask the consumer's chain from a future that outlasts the handler. Holds the consumer.
     pub fn asker(&self) -> Asker<T> {
-        Asker { way: self.link.clone().zip(self.peer.as_ref().map(|peer| peer.boxed())) }
+        Asker { way: self.link.clone().zip(self.peer.clone()) }
     }
 
     /// A way for a control message, behind what was pushed before it (rule X1).
-    fn sender(&self, peer: &dyn DownTx<T>) -> impl FnOnce(LinkId, Envelope) + Send + 'static + use<T> {
+    fn sender(&self, peer: &Arc<dyn DownTx<T>>) -> impl FnOnce(LinkId, Envelope) + Send + 'static + use<T> {
         self.flush();
-        let peer = peer.boxed();
+        let peer = peer.clone();
         move |link, envelope| peer.send(InletMsg::Control(link, envelope))
     }
 
@@ -346,7 +346,7 @@ impl<T: Payload> Outlet<T> {
         });
         reply(reserve.reply.take(), Ok(owner.info.clone()));
         self.link = Some(link);
-        self.peer = Some(reserve.consumer.boxed());
+        self.peer = Some(reserve.consumer.clone());
         self.run();
     }
 
@@ -363,7 +363,7 @@ impl<T: Payload> Outlet<T> {
                 OutletEffect::Send(last) => {
                     self.flush();
                     if let Some(peer) = self.peer.take() {
-                        let hold = peer.boxed();
+                        let hold = peer.clone();
                         peer.send(InletMsg::Last(last, hold));
                         // S2: the attachment is not over
                         self.peer = self.core.is_lingering().then_some(peer);
@@ -478,7 +478,7 @@ impl<T: Payload> Outlet<T> {
 
 /// Asks the consumer's chain, for a future of the owner's. See [`Outlet::asker`].
 pub struct Asker<T> {
-    way: Option<(Arc<Link>, Box<dyn DownTx<T>>)>,
+    way: Option<(Arc<Link>, Arc<dyn DownTx<T>>)>,
 }
 
 impl<T: Payload> Asker<T> {
@@ -486,7 +486,7 @@ impl<T: Payload> Asker<T> {
     pub fn ask<M: Control>(&self, message: M) -> Asking<M::Reply> {
         match &self.way {
             Some((link, peer)) => {
-                let peer = peer.boxed();
+                let peer = peer.clone();
                 link.ask(message, ASK_TIMEOUT, move |link, envelope| peer.send(InletMsg::Control(link, envelope)))
             }
             None => Asking::missing(),
@@ -570,7 +570,7 @@ impl<T: Payload> AnyPort for Outlet<T> {
 
     fn pass(&mut self, envelope: Envelope) -> Result<(), Envelope> {
         let (Some(link), Some(peer)) = (&self.link, &self.peer) else { return Err(envelope) };
-        if let Some(waits) = link.send_with_room(envelope, self.sender(&**peer)) {
+        if let Some(waits) = link.send_with_room(envelope, self.sender(peer)) {
             actix_rt::spawn(waits);
         }
         Ok(())

@@ -20,11 +20,11 @@ struct Strong<T: Payload>(Arc<Node<T>>);
 struct Slack<T: Payload>(Weak<Node<T>>);
 
 pub(super) fn inlet<T: Payload>(node: &Arc<Node<T>>) -> InletRef<T> {
-    InletRef(Box::new(Strong(node.clone())))
+    InletRef(Arc::new(Strong(node.clone())))
 }
 
 pub(super) fn outlet<T: Payload>(node: &Arc<Node<T>>) -> OutletRef<T> {
-    OutletRef(Box::new(Strong(node.clone())))
+    OutletRef(Arc::new(Strong(node.clone())))
 }
 
 impl<T: Payload> DownTx<T> for Strong<T> {
@@ -55,10 +55,6 @@ impl<T: Payload> DownTx<T> for Strong<T> {
         self.0.info.cause().is_none()
     }
 
-    fn boxed(&self) -> Box<dyn DownTx<T>> {
-        Box::new(Self(self.0.clone()))
-    }
-
     fn manage(&self) -> Box<dyn ManageHandle> {
         Box::new(Slack(Arc::downgrade(&self.0)))
     }
@@ -85,12 +81,8 @@ impl<T: Payload> UpTx<T> for Strong<T> {
         }
     }
 
-    fn boxed(&self) -> Box<dyn UpTx<T>> {
-        Box::new(Self(self.0.clone()))
-    }
-
-    fn weak(&self) -> Box<dyn WeakUpTx<T>> {
-        Box::new(Slack(Arc::downgrade(&self.0)))
+    fn weak(&self) -> Arc<dyn WeakUpTx<T>> {
+        Arc::new(Slack(Arc::downgrade(&self.0)))
     }
 
     fn manage(&self) -> Box<dyn ManageHandle> {
@@ -106,10 +98,6 @@ impl<T: Payload> WeakUpTx<T> for Slack<T> {
             UpTx::send(&Strong(node), msg);
         }
         there
-    }
-
-    fn boxed(&self) -> Box<dyn WeakUpTx<T>> {
-        Box::new(Self(self.0.clone()))
     }
 }
 

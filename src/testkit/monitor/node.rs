@@ -170,7 +170,7 @@ impl<T: Payload> Node<T> {
             self.observed(state, &attach.link);
             state.judge.up.join(&attach.link);
             state.judge.note(Side::Producer, attach.link.id(), Said::Attached);
-            state.producer = Some(Arc::from(attach.producer.boxed()));
+            state.producer = Some(attach.producer.clone());
             state.open = !attach.gated;
             // a supervisor has to hear of the link before anything that follows from it
             note(&attach.link);
@@ -279,7 +279,7 @@ impl<T: Payload> Node<T> {
             self.observed(state, &reserve.link);
             state.judge.down.join(&reserve.link);
             state.judge.note(Side::Consumer, reserve.link.id(), Said::Attached);
-            state.consumer = Some(Arc::from(reserve.consumer.boxed()));
+            state.consumer = Some(reserve.consumer.clone());
             note(&reserve.link);
             reserve.handled = true;
             reply(reserve.reply.take(), Ok(self.info.clone()));
@@ -524,7 +524,7 @@ impl<T: Payload> State<T> {
     fn give_end(&mut self) {
         let (Some(peer), Some(link)) = (&self.consumer, &self.judge.down.link) else { return };
         let Some(clean) = self.end.take() else { return };
-        let msg = InletMsg::Last(Down::End { link: link.id(), clean }, peer.boxed());
+        let msg = InletMsg::Last(Down::End { link: link.id(), clean }, peer.clone());
         self.to_consumer.push(ToConsumer::Message(peer.clone(), msg));
         self.judge.down.ended = Some(clean);
         let state = if clean { LinkState::EndedClean } else { LinkState::EndedUnclean };
@@ -632,7 +632,7 @@ impl<T: Payload> State<T> {
             }
             Side::Consumer => {
                 if let (Some(peer), Some(link)) = (&self.consumer, &self.judge.down.link) {
-                    let msg = InletMsg::Last(Down::Abort { link: link.id() }, peer.boxed());
+                    let msg = InletMsg::Last(Down::Abort { link: link.id() }, peer.clone());
                     self.to_consumer.push(ToConsumer::Message(peer.clone(), msg));
                 }
             }

@@ -37,7 +37,7 @@ pub struct ConsumerProbe<T: Payload>(pub(super) Arc<Consumer<T>>);
 
 pub(super) struct Consumer<T: Payload> {
     pub(super) base: Base<Consumed<T>>,
-    peer: Mutex<Option<Box<dyn WeakUpTx<T>>>>,
+    peer: Mutex<Option<Arc<dyn WeakUpTx<T>>>>,
     at_once: Option<fn(&ConsumerProbe<T>)>,
 }
 
@@ -64,7 +64,7 @@ impl<T: Payload> ConsumerProbe<T> {
 
     /// Its inlet, to be joined as that of any component.
     pub fn inlet(&self) -> InletRef<T> {
-        InletRef(Box::new(self.clone()))
+        InletRef(Arc::new(self.clone()))
     }
 
     common!(Consumed<T>);
@@ -160,14 +160,14 @@ impl<T: Payload> ConsumerProbe<T> {
     pub(crate) fn ask(&self, within: Duration) -> Asking<u64> {
         self.0.base.note("asks");
         let Some(link) = self.link() else { return Asking::missing() };
-        let Some(peer) = lock(&self.0.peer).as_ref().map(|peer| peer.boxed()) else { return Asking::missing() };
+        let Some(peer) = lock(&self.0.peer).clone() else { return Asking::missing() };
         link.ask(ProbeQuestion, within, move |link, envelope| {
             peer.send(OutletMsg::Control(link, envelope));
         })
     }
 
     fn say(&self, msg: OutletMsg<T>) {
-        let peer = lock(&self.0.peer).as_ref().map(|peer| peer.boxed());
+        let peer = lock(&self.0.peer).clone();
         if let Some(peer) = peer {
             self.0.base.calling(|| {
                 peer.send(msg);
@@ -180,7 +180,7 @@ impl<T: Payload> ConsumerProbe<T> {
             return attach.refuse(error);
         }
         attach.handled = true;
-        *lock(&self.0.peer) = Some(attach.producer.boxed());
+        *lock(&self.0.peer) = Some(attach.producer.clone());
         let (link, weak) = (&attach.link, WeakConsumer(Arc::downgrade(&self.0)));
         let component = handle_of(&self.0.base.info, weak.boxed());
         link.note(|| Note::Attached { link: link.clone(), component, inlet: Box::new(weak) });
@@ -298,10 +298,6 @@ impl<T: Payload> DownTx<T> for ConsumerProbe<T> {
 
     fn is_alive(&self) -> bool {
         true
-    }
-
-    fn boxed(&self) -> Box<dyn DownTx<T>> {
-        Box::new(self.clone())
     }
 
     fn manage(&self) -> Box<dyn ManageHandle> {

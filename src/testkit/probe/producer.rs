@@ -40,7 +40,7 @@ pub struct ProducerProbe<T: Payload>(pub(super) Arc<Producer<T>>);
 
 pub(super) struct Producer<T: Payload> {
     pub(super) base: Base<Produced>,
-    peer: Mutex<Option<Box<dyn DownTx<T>>>>,
+    peer: Mutex<Option<Arc<dyn DownTx<T>>>>,
 }
 
 impl<T: Payload> Clone for ProducerProbe<T> {
@@ -57,7 +57,7 @@ impl<T: Payload> ProducerProbe<T> {
 
     /// Its outlet, to be joined as that of any component.
     pub fn outlet(&self) -> OutletRef<T> {
-        OutletRef(Box::new(self.clone()))
+        OutletRef(Arc::new(self.clone()))
     }
 
     common!(Produced);
@@ -129,12 +129,12 @@ impl<T: Payload> ProducerProbe<T> {
     pub(crate) fn ask(&self, within: Duration) -> Asking<u64> {
         self.0.base.note("asks");
         let Some(link) = self.link() else { return Asking::missing() };
-        let Some(peer) = lock(&self.0.peer).as_ref().map(|peer| peer.boxed()) else { return Asking::missing() };
+        let Some(peer) = lock(&self.0.peer).clone() else { return Asking::missing() };
         link.ask(ProbeQuestion, within, move |link, envelope| peer.send(InletMsg::Control(link, envelope)))
     }
 
     fn say(&self, msg: InletMsg<T>) {
-        let peer = lock(&self.0.peer).as_ref().map(|peer| peer.boxed());
+        let peer = lock(&self.0.peer).clone();
         if let Some(peer) = peer {
             self.0.base.calling(|| peer.send(msg));
         }
@@ -145,7 +145,7 @@ impl<T: Payload> ProducerProbe<T> {
             return reserve.refuse(error);
         }
         reserve.handled = true;
-        *lock(&self.0.peer) = Some(reserve.consumer.boxed());
+        *lock(&self.0.peer) = Some(reserve.consumer.clone());
         let (link, weak) = (&reserve.link, WeakProducer(Arc::downgrade(&self.0)));
         let component = handle_of(&self.0.base.info, ManageHandle::boxed(&weak));
         link.note(|| Note::Reserved { link: link.clone(), component, outlet: Box::new(weak) });
@@ -220,12 +220,8 @@ impl<T: Payload> UpTx<T> for ProducerProbe<T> {
         self.hear(msg);
     }
 
-    fn boxed(&self) -> Box<dyn UpTx<T>> {
-        Box::new(self.clone())
-    }
-
-    fn weak(&self) -> Box<dyn WeakUpTx<T>> {
-        Box::new(WeakProducer(Arc::downgrade(&self.0)))
+    fn weak(&self) -> Arc<dyn WeakUpTx<T>> {
+        Arc::new(WeakProducer(Arc::downgrade(&self.0)))
     }
 
     fn manage(&self) -> Box<dyn ManageHandle> {

@@ -27,10 +27,6 @@ impl<T: Payload> WeakUpTx<T> for WeakProducer<T> {
         }
         alive.is_some()
     }
-
-    fn boxed(&self) -> Box<dyn WeakUpTx<T>> {
-        Box::new(Self(self.0.clone()))
-    }
 }
 
 impl<T: Payload> OutletHandle for WeakProducer<T> {
