@@ -48,6 +48,7 @@ mod event;
 mod export;
 mod graph;
 mod guard;
+mod inbox;
 mod restart;
 mod shutdown;
 mod snapshot;
@@ -70,9 +71,10 @@ pub use watch::{Events, RING};
 use crate::component::ComponentId;
 use crate::component::budget::Budget;
 use crate::component::link::{Note, Observer};
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, System, WeakAddr};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, System};
 use event::Emit;
 use graph::Graph;
+use inbox::{Inbox, Noted, Notes, Reader};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -96,8 +98,9 @@ pub struct Supervisor {
 impl Supervisor {
     /// Starts a supervisor on the current arbiter.
     pub fn start() -> Self {
-        let budget = budget::Slot::default();
-        Self::of(SupervisorActor::new(budget.clone()).start(), budget)
+        let actor = SupervisorActor::default();
+        let (inbox, budget) = (actor.inbox.0.clone(), actor.budget.clone());
+        Self::of(actor.start(), inbox, budget)
     }
 
     /// The default supervisor of the current actix system; started on its first arbiter when first asked for.
@@ -114,15 +117,17 @@ impl Supervisor {
         defaults
             .entry(system.id())
             .or_insert_with(|| {
-                let budget = budget::Slot::default();
-                let slot = budget.clone();
-                Self::of(SupervisorActor::start_in_arbiter(system.arbiter(), |_| SupervisorActor::new(slot)), budget)
+                let (inbox, budget) = (Arc::new(Inbox::default()), budget::Slot::default());
+                let parts = (inbox.clone(), budget.clone());
+                let actor =
+                    move |_: &mut _| SupervisorActor { inbox: Reader(parts.0), budget: parts.1, ..Default::default() };
+                Self::of(SupervisorActor::start_in_arbiter(system.arbiter(), actor), inbox, budget)
             })
             .clone()
     }
 
-    fn of(addr: Addr<SupervisorActor>, budget: budget::Slot) -> Self {
-        let notes = Arc::new(Notes { supervisor: addr.downgrade(), budget: budget.clone() });
+    fn of(addr: Addr<SupervisorActor>, inbox: Arc<Inbox>, budget: budget::Slot) -> Self {
+        let notes = Arc::new(Notes { supervisor: addr.downgrade(), inbox, budget: budget.clone() });
         Self { addr, notes, budget }
     }
 
@@ -152,6 +157,8 @@ impl fmt::Debug for Supervisor {
 /// The actor behind a [`Supervisor`].
 #[derive(Default)]
 pub struct SupervisorActor {
+    /// What was noted and not read yet.
+    inbox: Reader,
     graph: Graph,
     watchers: watch::Watchers,
     teardowns: abort::Teardowns,
@@ -178,46 +185,27 @@ impl Actor for SupervisorActor {
 }
 
 impl SupervisorActor {
-    fn new(budget: budget::Slot) -> Self {
-        Self { budget, ..Self::default() }
-    }
-
     fn observer(&mut self, ctx: &mut Context<Self>) -> Arc<dyn Observer> {
-        let notes = || Notes { supervisor: ctx.address().downgrade(), budget: self.budget.clone() };
+        let (inbox, budget) = (self.inbox.0.clone(), self.budget.clone());
+        let notes = || Notes { supervisor: ctx.address().downgrade(), inbox, budget };
         self.notes.get_or_insert_with(|| Arc::new(notes())).clone()
     }
-}
-
-/// Notes from ports, to a supervisor that they must not keep alive.
-struct Notes {
-    supervisor: WeakAddr<SupervisorActor>,
-    /// What the links that are told to it fall under.
-    budget: budget::Slot,
-}
-
-impl Observer for Notes {
-    fn note(&self, note: Note) {
-        if let Some(addr) = self.supervisor.upgrade() {
-            addr.do_send(Noted(note));
-        }
-    }
-
-    fn budget(&self) -> Option<Budget> {
-        self.budget.get()
-    }
-}
-
-struct Noted(Note);
-
-impl Message for Noted {
-    type Result = ();
 }
 
 impl Handler<Noted> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, noted: Noted, ctx: &mut Context<Self>) {
-        let Some(note) = self.watch_places(noted.0, ctx) else { return self.check_shutdown() };
+    fn handle(&mut self, _: Noted, ctx: &mut Context<Self>) {
+        for note in self.inbox.0.take() {
+            self.noted(note, ctx);
+        }
+        self.check_shutdown();
+    }
+}
+
+impl SupervisorActor {
+    fn noted(&mut self, note: Note, ctx: &mut Context<Self>) {
+        let Some(note) = self.watch_places(note, ctx) else { return };
         for change in self.graph.note(note) {
             match change {
                 graph::Change::Event(event) => self.emit(event, ctx),
@@ -233,6 +221,5 @@ impl Handler<Noted> for SupervisorActor {
                 }
             }
         }
-        self.check_shutdown();
     }
 }
