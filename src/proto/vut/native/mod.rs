@@ -1,8 +1,11 @@
 //! The native profile of VUT: what two peers speak that both understand it. To the byte in `docs/vut-native.md`.
 
+pub mod acks;
+pub mod frames;
 pub mod handshake;
 pub mod keys;
 pub mod negotiation;
 pub mod packet;
+pub mod path;
 pub mod replay;
 pub mod role;
