@@ -353,11 +353,11 @@ mod tests {
 
     #[test]
     fn ranges_agree_with_a_set_and_are_bounded() {
-        for seed in 0..30 {
+        for seed in 0..10 {
             let mut random = fastrand::Rng::with_seed(seed);
             let (mut received, mut set) = (Received::default(), BTreeSet::new());
             let spread = if seed % 2 == 0 { 100 } else { 100_000 };
-            for _ in 0..2000 {
+            for _ in 0..500 {
                 let number = random.u64(..spread);
                 received.insert(number);
                 set.insert(number);
