@@ -16,3 +16,6 @@ pub mod link;
 #[cfg(any(test, feature = "testkit"))]
 pub mod sim;
 pub mod splice;
+pub mod time;
+#[cfg(feature = "vut")]
+pub mod vut;
