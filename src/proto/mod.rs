@@ -14,3 +14,6 @@
 pub mod link;
 #[cfg(any(test, feature = "testkit"))]
 pub mod sim;
+pub mod time;
+#[cfg(feature = "vut")]
+pub mod vut;
