@@ -7,7 +7,7 @@
 
 use super::congestion::{Ack, Controller, Delivery, Loss, LossKind, RateSample, Sent};
 use super::pacer::Pacer;
-use super::recovery::{Found, Phase, Recovery, Timer};
+use super::recovery::{Found, Recovery, Timer};
 use super::rtt::Rtt;
 use super::send::{Avoid, Heard, Newly, SEGMENT, Sender};
 use crate::proto::time::Time;
@@ -144,8 +144,8 @@ impl Flow {
             return None;
         }
         self.dry = false;
-        // the first hole does not wait: all else waits for it
-        if lost == Some(0) && matches!(self.recovery.phase(), Phase::Recovering { .. }) {
+        // the first hole does not wait, whatever is held to be in flight: all else waits for it
+        if lost == Some(0) && self.recovery.is_recovering() {
             return Some(now);
         }
         if in_flight > 0 && in_flight + len > self.controller.window() {

@@ -24,6 +24,7 @@
 use super::{FIRST_END, HELLO_LEN};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// What became of a segment. In each case the peer is owed an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,6 @@ enum Reader {
 /// 1. `read <= next <= end`, `advertised <= end`.
 /// 2. What is held is at most `end - read` octets, and one more.
 /// 3. Queued segments do not overlap, and none begins below `next`.
-#[derive(Debug)]
 pub(crate) struct Receiver {
     next: u64,
     end: u64,
@@ -75,6 +75,15 @@ pub(crate) struct Receiver {
     queue_most: usize,
     close: Option<u64>,
     reader: Reader,
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { next, end, advertised, read, close, reader, .. } = self;
+        write!(f, "Receiver(next {next} end {end} advertised {advertised} read {read} close {close:?} {reader:?}")?;
+        let queued: Vec<_> = self.queue.iter().map(|(at, data)| (*at, data.len())).collect();
+        write!(f, " ready {} queued {queued:?})", self.ready.len())
+    }
 }
 
 impl Receiver {

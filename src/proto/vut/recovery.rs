@@ -110,10 +110,6 @@ impl Recovery {
         self.phase != Phase::Open
     }
 
-    pub(crate) fn phase(&self) -> Phase {
-        self.phase
-    }
-
     /// Octets in flight, as far as can be known.
     pub(crate) fn in_flight(&self, sender: &Sender) -> u64 {
         let Some(average) = sender.flight().checked_div(sender.outstanding() as u64) else { return 0 };

@@ -16,6 +16,7 @@ use super::{FIRST_END, HELLO, HELLO_LEN};
 use crate::proto::time::Time;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
+use std::fmt;
 
 /// The most octets of a segment at a position: what 508 leave beside a MAC, a flag, the position, and 6 octets each for
 /// acknowledgement and window, good up to 2^40.
@@ -39,7 +40,6 @@ pub(crate) enum Avoid {
 }
 
 /// A range of the stream that was sent at least once.
-#[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) start: u64,
     pub(crate) data: Bytes,
@@ -47,6 +47,13 @@ pub(crate) struct Segment {
     pub(crate) lost: bool,
     /// Of the last time that it was sent.
     pub(crate) snapshot: Option<Snapshot>,
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { start, sends, lost, .. } = self;
+        write!(f, "{start}+{} sent {sends} times, last {}, lost {lost}", self.len(), self.sent_at())
+    }
 }
 
 impl Segment {
@@ -99,7 +106,6 @@ pub(crate) struct Newly {
 /// 1. Segments follow one another without a gap from `una` to `next`.
 /// 2. `next + unsent <= limit <= max(peer_end, FIRST_END)`.
 /// 3. `flight` is the sum of the segments that are not lost and were sent.
-#[derive(Debug)]
 pub(crate) struct Sender {
     segments: VecDeque<Segment>,
     una: u64,
@@ -112,6 +118,17 @@ pub(crate) struct Sender {
     buffer: u64,
     limit: u64,
     last_octet: u8,
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { una, next, unsent_len, peer_end, flight, lost, .. } = self;
+        write!(
+            f,
+            "Sender(una {una} next {next} unsent {unsent_len} peer's end {peer_end} flight {flight} lost {lost}"
+        )?;
+        write!(f, " outstanding {} first {:?})", self.outstanding(), self.first())
+    }
 }
 
 impl Sender {

@@ -177,8 +177,8 @@ impl Connection {
             self.input = Input::Ending { since: now };
             self.on_news(now);
         }
-        // one with data is owed an answer already
-        if first {
+        // one with data is owed an answer already; who has said all has nothing to answer
+        if first && !self.said_both {
             self.answer_at = Some(now);
         } else if view.data.is_empty() && !both && self.says_ack_close() {
             let free = self.answered_at.map_or(now, |at| at + ANSWERS_APART);

@@ -70,6 +70,8 @@ pub struct Connection {
     input: Input,
     reading: Reading,
     said: Said,
+    /// A datagram of ours said that both streams are over.
+    said_both: bool,
     peer_stopped: bool,
     steps: Steps,
     true_ends: TrueEnds,
@@ -116,6 +118,7 @@ impl Connection {
             input: Input::Open,
             reading: Reading::Wanted,
             said: Said::default(),
+            said_both: false,
             peer_stopped: false,
             steps: Steps::default(),
             true_ends: TrueEnds::default(),
@@ -349,15 +352,10 @@ impl Connection {
         }
         if self.input == Input::Done && self.output == Output::Done {
             let reason = CloseReason::Ended { sent: Proof::Unproven, received: Proof::Unproven };
-            self.answer_at = self.answer_at.or((!self.has_said_both()).then_some(now));
+            self.answer_at = (!self.said_both).then_some(now);
             self.close(now, reason, Life::Lingering(Linger::new(now, self.config.linger, self.flow.rtt().timeout())));
         }
         self.check();
-    }
-
-    /// Whether the last datagram that left carried both flags cannot be known from the states; a pending answer tells.
-    fn has_said_both(&self) -> bool {
-        self.answer_at.is_none()
     }
 
     /// The connection is given up.

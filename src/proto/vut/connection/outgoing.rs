@@ -172,6 +172,7 @@ impl Connection {
             self.answer_at = None;
             self.answered_at = Some(now);
         }
+        self.said_both |= flags.contains(Flags::CLOSE | Flags::ACK_CLOSE);
         self.sent_at = now;
         self.stats.sent += 1;
         self.stats.sent_octets += len as u64;
