@@ -95,7 +95,7 @@ pub(crate) struct Newly {
     pub(crate) first_sent_at: Time,
     /// Of the segment that was sent last among them.
     pub(crate) newest: Option<Snapshot>,
-    /// When the last one was sent, if it was sent once: gives a sample of the round trip.
+    /// When the last one was sent, if none was sent again: gives a sample of the round trip.
     pub(crate) sampled: Option<Time>,
     /// How many of them had been sent more than once.
     pub(crate) repeated: u64,
@@ -312,7 +312,8 @@ impl Sender {
         for segment in self.segments.drain(..=last) {
             newly.segments += 1;
             newly.repeated += u64::from(segment.sends > 1);
-            newly.sampled = (segment.sends == 1).then_some(segment.sent_at());
+            // what came after a gap waited for its repair: no sample where anything was sent again (Karn's rule)
+            newly.sampled = (newly.repeated == 0).then_some(segment.sent_at());
             newly.newest = match (newly.newest, segment.snapshot) {
                 (Some(a), Some(b)) if a.sent_at > b.sent_at => Some(a),
                 (_, b) => b,
