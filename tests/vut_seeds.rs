@@ -87,7 +87,10 @@ fn run(seed: u64) {
     for (n, reason) in reasons.iter().enumerate() {
         let (end, peer) = (&world.ends[n], &world.ends[1 - n]);
         match incident {
-            Incident::Aborts(who) if who == n => assert_eq!(*reason, CloseReason::Aborted),
+            // it may be over before the application comes to it
+            Incident::Aborts(who) if who == n => {
+                assert!(*reason == CloseReason::Aborted || reason.is_end(), "{reason:?}")
+            }
             // all may have come to its end before; and when all three notices are lost, silence tells
             Incident::Aborts(_) => assert!(
                 matches!(reason, CloseReason::AbortedByPeer | CloseReason::PeerGone | CloseReason::Ended { .. })

@@ -10,6 +10,7 @@
 //! | pause | [`Config::close_pause`](super::Config::close_pause) later | closing: a close without data, then closes on old data with back-off |
 //! | open to pause | the peer says that it stopped reading | what was not sent is dropped; draining |
 //! | closing | its acknowledgement of our close, with all acknowledged | done |
+//! | closing | nothing is heard for [`Config::close`](super::Config::close) | if the peer's stream had ended: done, it is gone; else given up |
 //!
 //! A close never travels with new data: peers of the old kind lose what they have not delivered when they see it.
 //!

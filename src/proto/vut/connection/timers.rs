@@ -3,8 +3,8 @@
 use super::{Connection, Life};
 use crate::proto::time::Time;
 use crate::proto::vut::HELLO_LEN;
-use crate::proto::vut::closing::{Input, Output};
-use crate::proto::vut::event::CloseReason;
+use crate::proto::vut::closing::{Input, Output, Proof};
+use crate::proto::vut::event::{CloseReason, Event};
 use crate::proto::vut::recovery::Timer;
 use crate::proto::vut::trace::Record;
 use std::time::Duration;
@@ -90,12 +90,22 @@ impl Connection {
             Output::Pause { until } if until <= now => {
                 self.set_output(now, Output::Closing { tries: 0, next_at: now, heard_at: now });
             }
-            Output::Closing { heard_at, .. } if heard_at + self.config.close <= now => {
-                return self.fail(now, CloseReason::CloseUnanswered);
-            }
+            Output::Closing { heard_at, .. } if heard_at + self.config.close <= now => return self.on_unanswered(now),
             _ => {}
         }
         self.settle(now);
+    }
+
+    /// Nothing came back for our close. If the peer's stream has ended before, it has very likely ended both and is gone: all it
+    /// acknowledged. Else it is the peer's fault.
+    fn on_unanswered(&mut self, now: Time) {
+        if self.input == Input::Done {
+            self.events.push_back(Event::Finished(Proof::Unproven));
+            let reason = CloseReason::Ended { sent: Proof::Unproven, received: Proof::Unproven };
+            self.close(now, reason, Life::Gone);
+        } else {
+            self.fail(now, CloseReason::CloseUnanswered);
+        }
     }
 
     /// The retransmission timers; hellos have their own.
