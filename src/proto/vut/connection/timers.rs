@@ -113,11 +113,19 @@ impl Connection {
         self.flow.timer().filter(|_| self.flow.sender.una() >= HELLO_LEN)
     }
 
-    /// When data that the peer's close promised counts as never coming: it has ended both directions, and nothing new comes.
+    /// When a peer that has ended both directions counts as one that aborted: data that its close promised does not come, or it stopped
+    /// reading before our close and is not heard of any more.
     fn missing_until(&self) -> Option<Time> {
-        let Input::Ending { since } = self.input else { return None };
-        let missing = self.receiver.close().is_some_and(|close| self.receiver.next() < close);
-        (missing && self.said.both).then(|| since + self.config.missing)
+        if !self.said.both {
+            return None;
+        }
+        let incomplete = self.receiver.close().is_some_and(|close| self.receiver.next() < close);
+        let since = match self.input {
+            Input::Ending { since } if incomplete => since,
+            _ if self.peer_stopped && self.output != Output::Done => self.heard_at,
+            _ => return None,
+        };
+        Some(since + self.config.missing)
     }
 
     /// When a peer that is not heard of is gone: something is owed to it, or pings run.
