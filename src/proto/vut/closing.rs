@@ -115,15 +115,17 @@ impl Steps {
     /// The step of both existing peers with their default buffers, 65,536 and 65,535 octets.
     const DEFAULT: u64 = super::send::STEP;
     const DEFAULT_BUFFER: u64 = 65_536;
+    /// A first end beyond this is not that of a buffer.
+    const LARGEST_BUFFER: u64 = 64 << 20;
 
     pub(crate) fn on_end(&mut self, end: u64) {
         if end <= super::FIRST_END {
             return;
         }
         self.seen = match self.seen {
-            Seen::Nothing if end % Self::DEFAULT == 0 => Seen::Multiples(Self::DEFAULT),
-            Seen::Nothing if end % 5 == 0 => Seen::Multiples(end / 5),
-            Seen::Multiples(step) if end % step == 0 => Seen::Multiples(step),
+            Seen::Nothing if end.is_multiple_of(Self::DEFAULT) => Seen::Multiples(Self::DEFAULT),
+            Seen::Nothing if end.is_multiple_of(5) && end <= Self::LARGEST_BUFFER => Seen::Multiples(end / 5),
+            Seen::Multiples(step) if end.is_multiple_of(step) => Seen::Multiples(step),
             Seen::Nothing | Seen::Multiples(_) | Seen::Other => Seen::Other,
         };
     }

@@ -130,7 +130,10 @@ impl Flow {
 
     /// When the next segment may leave: now or later, or never if there is none or no room.
     pub(crate) fn due(&mut self, now: Time, avoid: Avoid) -> Option<Time> {
-        let lost = self.sender.first_lost();
+        let lost = self.first_lost();
+        if self.recovery.asks_for_new() == Some(0) {
+            return None;
+        }
         let len = match lost {
             Some(index) => self.sender.segment(index).len(),
             None => self.sender.next_len(avoid) as u64,
@@ -156,7 +159,7 @@ impl Flow {
 
     /// The segment that [`Self::due`] spoke of.
     pub(crate) fn depart_next(&mut self, now: Time, avoid: Avoid) -> Option<Departure> {
-        let index = match self.sender.first_lost() {
+        let index = match self.first_lost() {
             Some(index) => index,
             None => {
                 let len = self.sender.next_len(avoid);
@@ -171,6 +174,11 @@ impl Flow {
             }
         };
         Some(self.depart(now, index))
+    }
+
+    /// What is to be sent again, unless new segments come first.
+    fn first_lost(&self) -> Option<usize> {
+        if self.recovery.asks_for_new().is_some() { None } else { self.sender.first_lost() }
     }
 
     fn depart(&mut self, now: Time, index: usize) -> Departure {

@@ -14,16 +14,17 @@
 //! |---|---|
 //! | first segment lost | `threshold` duplicates (3, more once reordering was seen), or one duplicate and the segment was sent more than 5/4 round trips ago |
 //! | partial acknowledgement in recovery | the segment at the new `una` is lost, if it was not sent again since recovery began |
+//! | many are lost | at a partial acknowledgement, 3 or more and at least one in 8 of what was sent before are missing: all of it is lost, and sent again in order as the window allows |
 //! | a repetition is lost | a duplicate comes and the first segment was last sent more than 5/4 round trips ago |
 //! | probe | nothing was heard for 2 round trips: the first segment is sent again, once, before the time-out |
 //! | time-out (RFC 6298) | if most of what is in flight is known to have arrived, the first segment is lost; else all is |
-//! | late, not lost | after a time-out that held all to be lost, an acknowledgement covers what was not sent again: the rest is in flight |
+//! | doubt (RFC 5682) | after a time-out and its first acknowledgement two new segments leave; if the next one acknowledges what was sent once, it was a mistake |
 //! | mistake | the gap closes sooner after the repetition than a round trip can be: the window is given back, the threshold raised |
 //!
 //! What is in flight is `flight` less one segment of average size for each duplicate.
 
 use super::rtt::Rtt;
-use super::send::{Newly, Sender};
+use super::send::{Avoid, Newly, Sender};
 use crate::proto::time::Time;
 use crate::proto::vut::congestion::LossKind;
 use std::time::Duration;
@@ -32,11 +33,11 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Open,
-    Recovering { until: u64, since: Time },
+    Recovering { until: u64, since: Time, lost: Extent },
     TimedOut { until: u64, since: Time, lost: Extent },
 }
 
-/// What a time-out held to be lost.
+/// What is held to be lost, and so how it is repaired: hole by hole, or everything once more in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
     First,
@@ -64,6 +65,20 @@ pub(crate) enum Timer {
     Timeout,
 }
 
+/// Whether a time-out was a mistake is asked of the path (F-RTO, RFC 5682): after the first acknowledgement two new segments leave, not
+/// those that are held to be lost. If then something is acknowledged that was sent once only, nothing had been lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    None,
+    /// The next acknowledgement begins it.
+    TimedOut,
+    /// New segments that may still leave; repetitions whose answers are to come if nothing was lost.
+    Asking {
+        left: u32,
+        repeated: u64,
+    },
+}
+
 /// Whether the probe of this flight was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Probe {
@@ -84,6 +99,7 @@ pub(crate) struct Recovery {
     /// When something last moved: the start of the timers.
     base: Time,
     probe: Probe,
+    doubt: Doubt,
 }
 
 impl Recovery {
@@ -91,6 +107,10 @@ impl Recovery {
     const THRESHOLD: u64 = 3;
     /// However much a path reorders, the time rule acts as well.
     const THRESHOLD_MOST: u64 = 64;
+    /// Holes that are repaired one by one, a round trip each, whatever their share is.
+    const MANY: u64 = 3;
+    /// One in so many must be missing for all to be sent again: more of it was wanted than is sent for nothing.
+    const DENSE: u64 = 8;
     /// A probe does not come sooner.
     const LEAST_PROBE: Duration = Duration::from_millis(10);
 
@@ -103,11 +123,20 @@ impl Recovery {
             echoes: 0,
             base: Time::ZERO,
             probe: Probe::Ready,
+            doubt: Doubt::None,
         }
     }
 
     pub(crate) fn is_recovering(&self) -> bool {
         self.phase != Phase::Open
+    }
+
+    /// A time-out is in doubt: new segments come first, so many at most.
+    pub(crate) fn asks_for_new(&self) -> Option<u32> {
+        match self.doubt {
+            Doubt::Asking { left, .. } => Some(left),
+            Doubt::None | Doubt::TimedOut => None,
+        }
     }
 
     /// Octets in flight, as far as can be known.
@@ -134,6 +163,9 @@ impl Recovery {
         if index == 0 && sender.segment(0).sends == 1 {
             self.probe = Probe::Ready;
         }
+        if let Doubt::Asking { left, .. } = &mut self.doubt {
+            *left = left.saturating_sub(1);
+        }
     }
 
     /// A duplicate acknowledgement while something is outstanding.
@@ -142,10 +174,10 @@ impl Recovery {
             self.echoes -= 1;
             return Found::default();
         }
+        self.doubt = Doubt::None;
         let mut found = Found::default();
         let most = (sender.outstanding() as u64).saturating_sub(1);
-        let all_lost = matches!(self.phase, Phase::TimedOut { lost: Extent::All, .. });
-        if self.arrived < most && !all_lost {
+        if self.arrived < most && !self.all_lost() {
             let average = sender.flight().checked_div(sender.outstanding() as u64).unwrap_or(0);
             let room = sender.flight().saturating_sub(self.counted + average);
             found.delivered = average.min(room);
@@ -180,23 +212,32 @@ impl Recovery {
             self.counted = 0;
         }
         let hasty = rtt.least().is_some_and(|least| now - newly.first_sent_at < least * 3 / 4);
-        let mistake = newly.first_sends > 1 && hasty;
+        let doubted = match (self.doubt, newly.repeated) {
+            (Doubt::Asking { repeated, .. }, 0) => repeated,
+            _ => 0,
+        };
+        self.doubt = match self.doubt {
+            Doubt::TimedOut if sender.next_len(Avoid::Nothing) > 0 => {
+                Doubt::Asking { left: 2, repeated: u64::from(newly.first_sends) - 1 }
+            }
+            _ => Doubt::None,
+        };
+        let mistake = (newly.first_sends > 1 && hasty) || doubted > 0;
         if mistake {
             // each repetition of what had arrived is answered
-            self.echoes = (self.echoes + newly.repeated).min(8);
+            self.echoes = (self.echoes + newly.repeated.max(doubted)).min(8);
         }
         let (until, since) = match self.phase {
             Phase::Open => return found,
-            Phase::Recovering { until, since } | Phase::TimedOut { until, since, .. } => (until, since),
+            Phase::Recovering { until, since, .. } | Phase::TimedOut { until, since, .. } => (until, since),
         };
         if mistake {
-            self.threshold = self.threshold.max(reordered + 1).min(Self::THRESHOLD_MOST);
-            found.spurious = true;
-        }
-        let all_lost = matches!(self.phase, Phase::TimedOut { lost: Extent::All, .. });
-        if mistake || (all_lost && newly.segments > 1 && newly.repeated <= 1) {
-            // what was sent once only arrived all the same: the others may be as late and as well
+            // the others may be as late and as well
             sender.trust_all();
+            if doubted == 0 {
+                self.threshold = self.threshold.max(reordered + 1).min(Self::THRESHOLD_MOST);
+            }
+            found.spurious = true;
         }
         if sender.una() >= until || mistake {
             self.phase = Phase::Open;
@@ -204,12 +245,29 @@ impl Recovery {
             return found;
         }
         let unrepaired = sender.first().is_some_and(|first| !first.lost && first.sent_at() < since);
-        if unrepaired && !all_lost {
-            let bytes = sender.mark_lost(0);
-            self.arrived = self.arrived.min((sender.outstanding() as u64).saturating_sub(1));
-            found.lost = Some((LossKind::More, bytes));
+        if unrepaired && !self.all_lost() {
+            found.lost = Some((LossKind::More, self.go_on(until, sender)));
         }
         found
+    }
+
+    /// The next hole, or all that was sent before the recovery if many of it are missing: their number is known, their places are not.
+    fn go_on(&mut self, until: u64, sender: &mut Sender) -> u64 {
+        let before = sender.segments_before(until);
+        let missing = (before as u64).saturating_sub(self.arrived);
+        if missing >= Self::MANY && missing * Self::DENSE >= before as u64 {
+            if let Phase::Recovering { lost, .. } | Phase::TimedOut { lost, .. } = &mut self.phase {
+                *lost = Extent::All;
+            }
+            (self.arrived, self.counted) = (0, 0);
+            return (0..before).map(|index| sender.mark_lost(index)).sum();
+        }
+        self.arrived = self.arrived.min((sender.outstanding() as u64).saturating_sub(1));
+        sender.mark_lost(0)
+    }
+
+    fn all_lost(&self) -> bool {
+        matches!(self.phase, Phase::Recovering { lost: Extent::All, .. } | Phase::TimedOut { lost: Extent::All, .. })
     }
 
     /// When something is to be done if nothing is heard.
@@ -244,7 +302,7 @@ impl Recovery {
                 let until = sender.next();
                 if self.phase == Phase::Open {
                     // a loss only if the answer comes no sooner than a round trip later; see `on_advance`
-                    self.phase = Phase::Recovering { until, since: now };
+                    self.phase = Phase::Recovering { until, since: now, lost: Extent::First };
                     (LossKind::First, sender.mark_lost(0))
                 } else {
                     (LossKind::More, sender.mark_lost(0))
@@ -255,6 +313,7 @@ impl Recovery {
                 self.base = now;
                 let most = self.arrived * 2 >= sender.outstanding() as u64 && self.arrived > 1;
                 let extent = if most { Extent::First } else { Extent::All };
+                self.doubt = if most { Doubt::None } else { Doubt::TimedOut };
                 self.phase = Phase::TimedOut { until: sender.next(), since: now, lost: extent };
                 let bytes = match extent {
                     Extent::First => sender.mark_lost(0),
@@ -270,7 +329,7 @@ impl Recovery {
     }
 
     fn begin(&mut self, now: Time, sender: &mut Sender) -> (LossKind, u64) {
-        self.phase = Phase::Recovering { until: sender.next(), since: now };
+        self.phase = Phase::Recovering { until: sender.next(), since: now, lost: Extent::First };
         (LossKind::First, sender.mark_lost(0))
     }
 }

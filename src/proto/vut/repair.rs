@@ -51,7 +51,7 @@ pub(crate) fn read<'a>(payload: &'a [u8], ends: &TrueEnds) -> Result<Repaired<'a
     };
     let end = header.end();
     let minimal = payload.len() - data.len() == header.octets();
-    let possible = (end % STEP == 0 || end == FIRST_END) && header.win <= 65_535 && minimal;
+    let possible = (end.is_multiple_of(STEP) || end == FIRST_END) && header.win <= 65_535 && minimal;
     // one octet is the window in both readings: only its value is in doubt
     let same_data = spoilt.data.len() == data.len();
     match (possible, same_data) {
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn spoilt_data_comes_back_whatever_it_is() {
-        for ack in (17..40_000).filter(|ack| (ack % STEP & 255) != 0) {
+        for ack in (17..40_000).filter(|ack| ((ack % STEP) & 255) != 0) {
             for first in [0x00, 0x33, 0x7f, 0xf6, 0xf7, 0xff] {
                 let data = [first, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
                 let payload = spoil(ack, &data);

@@ -64,11 +64,11 @@ impl Connection {
         if !self.owed.can_ride() {
             return self.emit_owed(now, buf);
         }
-        if self.handshake.is_valid() && self.flow.due(now, self.avoid()).is_some_and(|at| at <= now) {
-            if let Some(departure) = self.flow.depart_next(now, self.avoid()) {
-                self.owed.clear();
-                return self.emit_data(now, departure.seq, &departure.data, departure.again, buf);
-            }
+        if self.handshake.is_valid()
+            && self.flow.due(now, self.avoid()).is_some_and(|at| at <= now)
+            && let Some(departure) = self.flow.depart_next(now, self.avoid())
+        {
+            return self.emit_data(now, departure.seq, &departure.data, departure.again, buf);
         }
         if !self.owed.is_empty() {
             return self.emit_owed(now, buf);
@@ -77,13 +77,13 @@ impl Connection {
         if update || self.answer_at.is_some_and(|at| at <= now) {
             return self.emit_plain(now, self.flags(), buf);
         }
-        if let Output::Closing { tries, next_at, heard_at } = self.output {
-            if next_at <= now {
-                let next_at = now + self.flow.rtt().backed_off(tries);
-                self.output = Output::Closing { tries: tries + 1, next_at, heard_at };
-                // the first one alone, because a peer of the old kind answers that; later ones as a repeat of old data
-                return if tries == 0 { self.emit_plain(now, self.flags(), buf) } else { self.emit_ping(now, buf) };
-            }
+        if let Output::Closing { tries, next_at, heard_at } = self.output
+            && next_at <= now
+        {
+            let next_at = now + self.flow.rtt().backed_off(tries);
+            self.output = Output::Closing { tries: tries + 1, next_at, heard_at };
+            // the first one alone, because a peer of the old kind answers that; later ones as a repeat of old data
+            return if tries == 0 { self.emit_plain(now, self.flags(), buf) } else { self.emit_ping(now, buf) };
         }
         if self.ping_at().is_some_and(|at| at <= now) {
             self.ping.last = Some(now);
@@ -109,7 +109,7 @@ impl Connection {
         if !self.handshake.is_valid() {
             return FIRST_END;
         }
-        if self.receiver.advertised() == FIRST_END && end % STEP == 0 { end - 1 } else { end }
+        if self.receiver.advertised() == FIRST_END && end.is_multiple_of(STEP) { end - 1 } else { end }
     }
 
     fn flags(&self) -> Flags {
@@ -167,6 +167,9 @@ impl Connection {
         }
         let len = emit(&header, data, &self.keys.send, buf).ok()?;
         let whole = header.ack == self.receiver.next();
+        if whole && !data.is_empty() && self.owed.can_ride() {
+            self.owed.clear();
+        }
         self.receiver.on_advertised(header.end().min(self.receiver.end()));
         if whole && header.end() >= self.told_end() {
             self.answer_at = None;

@@ -71,17 +71,17 @@ impl Connection {
         if is_over(self.missing_until()) {
             return self.fail(now, CloseReason::AbortedByPeer);
         }
-        if is_over(self.flow_timer()) {
-            if let Some((timer, octets)) = self.flow.on_timer(now) {
-                let how = match timer {
-                    Timer::Late => "late",
-                    Timer::Probe => "probe",
-                    Timer::Timeout => "timeout",
-                };
-                self.stats.timeouts += u64::from(timer == Timer::Timeout);
-                self.trace(now, Record::Lost { octets, how });
-                self.trace_window(now);
-            }
+        if is_over(self.flow_timer())
+            && let Some((timer, octets)) = self.flow.on_timer(now)
+        {
+            let how = match timer {
+                Timer::Late => "late",
+                Timer::Probe => "probe",
+                Timer::Timeout => "timeout",
+            };
+            self.stats.timeouts += u64::from(timer == Timer::Timeout);
+            self.trace(now, Record::Lost { octets, how });
+            self.trace_window(now);
         }
         match self.output {
             Output::Reading { since } if since + self.config.close <= now => {
