@@ -3,6 +3,7 @@
 #![cfg(all(feature = "vut", feature = "testkit"))]
 
 #[path = "support/vut_sim.rs"]
+#[expect(dead_code, reason = "shared by several tests")]
 mod sim;
 
 use sim::{App, Ends, World};

@@ -1,12 +1,10 @@
 //! Two VUT connections with simple applications, over a simulated network in virtual time.
 //!
 //! An application sends a pattern that only its position decides, so each octet is checked as it arrives.
-#![allow(dead_code, reason = "each test file uses its own part")]
 
 use bytes::Bytes;
-use std::collections::VecDeque;
 use std::time::Duration;
-use versile_io::proto::sim::net::{Net, Side};
+use versile_io::proto::sim::net::{Fate, Net, Side};
 use versile_io::proto::time::Time;
 use versile_io::proto::vut::wire::Secrets;
 use versile_io::proto::vut::{CloseReason, Config, Connection, Event};
@@ -174,10 +172,8 @@ pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) net: Net,
     pub(crate) ends: [End; 2],
-    pub(crate) steps: u64,
     /// A line for each datagram, if wanted.
     pub(crate) ladder: Option<Vec<String>>,
-    late: VecDeque<String>,
 }
 
 pub(crate) fn secrets() -> Secrets {
@@ -195,9 +191,7 @@ impl World {
             now: Time::ZERO,
             net,
             ends: [End::new(config.clone(), &secrets, a, 2), End::new(config, &secrets.swapped(), b, 3)],
-            steps: 0,
             ladder: None,
-            late: VecDeque::new(),
         }
     }
 
@@ -223,7 +217,7 @@ impl World {
                 end.datagrams += 1;
                 let fate = self.net.send(self.now, side, peer, buf[..len].to_vec());
                 if let Some(ladder) = &mut self.ladder {
-                    ladder.push(line(self.now, side, &buf[..len], &format!("{fate:?}")));
+                    ladder.push(line(self.now, side, &buf[..len], fate));
                 }
             }
             end.run(self.now);
@@ -240,7 +234,6 @@ impl World {
         if next == Time::NEVER {
             return false;
         }
-        self.steps += 1;
         // a timer that is due at once and changes nothing would turn for ever
         let stuck = next <= self.now && self.net.next_arrival().is_none_or(|at| at > self.now);
         self.now = self.now.max(next);
@@ -293,9 +286,19 @@ impl World {
     }
 }
 
-fn line(now: Time, side: Side, datagram: &[u8], fate: &str) -> String {
+fn line(now: Time, side: Side, datagram: &[u8], fate: Fate) -> String {
     use versile_io::proto::vut::wire::{Header, View};
     let View { header, data } = View::checked(&datagram[..datagram.len() - 20]).expect("ours");
     let Header { flags, seq, ack, win } = header;
-    format!("{now} {side:?} {flags:?} s{seq} a{ack} w{win} d{} {fate}", data.len())
+    let what = match (data.len(), seq) {
+        (0, _) => String::new(),
+        (17, 0) => "hello".to_owned(),
+        (1, _) => "1 octet".to_owned(),
+        (len, _) => format!("{len} octets"),
+    };
+    let lost = if matches!(fate, Fate::Arrives(_)) { "" } else { "  LOST" };
+    let arrow = if side == Side::A { "A > B" } else { "B > A" };
+    let ms = now.as_nanos() as f64 / 1e6;
+    let line = format!("{ms:8.1} ms  {arrow}  {flags:?}  seq {seq:<6} ack {ack:<6} win {win:<6}  {what}{lost}");
+    line.trim_end().to_owned()
 }

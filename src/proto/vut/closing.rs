@@ -9,7 +9,7 @@
 //! | reading | its end shows that, or showed nothing new for [`Config::close`](super::Config::close) | pause |
 //! | pause | [`Config::close_pause`](super::Config::close_pause) later | closing: a close without data, then closes on old data with back-off |
 //! | open to pause | the peer says that it stopped reading | what was not sent is dropped; draining |
-//! | open to closing | it has ended both, and is not heard of for [`Config::missing`](super::Config::missing) | aborted by the peer |
+//! | open or draining | it has ended both, and does not acknowledge what is in flight for three times [`Config::missing`](super::Config::missing) | aborted by the peer |
 //! | closing | its acknowledgement of our close, with all acknowledged | done |
 //! | closing | nothing is heard for [`Config::close`](super::Config::close) | if the peer's stream had ended: done, it is gone; else given up |
 //!

@@ -78,6 +78,11 @@ impl Flow {
         self.recovery.in_flight(&self.sender)
     }
 
+    /// The round trip is at most that long.
+    pub(crate) fn on_bound(&mut self, bound: Duration) {
+        self.rtt.on_bound(bound);
+    }
+
     /// An answer without news is to come: that of a ping.
     pub(crate) fn expect_echo(&mut self) {
         self.recovery.expect_echo();

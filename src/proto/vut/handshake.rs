@@ -80,6 +80,7 @@ pub(crate) struct Handshake {
     hello_at: Time,
     distance: Duration,
     deadline: Time,
+    first_at: Option<Time>,
 }
 
 impl Handshake {
@@ -87,7 +88,7 @@ impl Handshake {
     const MOST: Duration = Duration::from_secs(2);
 
     pub(crate) fn new(now: Time, patience: Duration) -> Self {
-        Self { phase: Phase::Calling, hello_at: now, distance: Self::FIRST, deadline: now + patience }
+        Self { phase: Phase::Calling, hello_at: now, distance: Self::FIRST, deadline: now + patience, first_at: None }
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -114,8 +115,14 @@ impl Handshake {
     }
 
     pub(crate) fn on_hello_sent(&mut self, now: Time) {
+        self.first_at = self.first_at.or(Some(now));
         self.hello_at = now + self.distance;
         self.distance = (self.distance * 2).min(Self::MOST);
+    }
+
+    /// When the first hello left.
+    pub(crate) fn first_at(&self) -> Option<Time> {
+        self.first_at
     }
 
     /// When we give up.

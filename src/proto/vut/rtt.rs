@@ -35,6 +35,17 @@ pub struct Rtt {
     least: Option<Duration>,
     latest: Option<Duration>,
     backoff: u32,
+    quality: Quality,
+}
+
+/// What the estimate is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Quality {
+    /// Samples.
+    #[default]
+    Sampled,
+    /// A bound from above: the first sample takes its place.
+    Bounded,
 }
 
 impl Rtt {
@@ -48,12 +59,22 @@ impl Rtt {
         self.backoff = 0;
         self.latest = Some(sample);
         self.least = Some(self.least.map_or(sample, |least| least.min(sample)));
-        match self.smoothed {
+        match self.smoothed.filter(|_| self.quality == Quality::Sampled) {
             None => (self.smoothed, self.var) = (Some(sample), sample / 2),
             Some(smoothed) => {
                 self.var = self.var * 3 / 4 + smoothed.abs_diff(sample) / 4;
                 self.smoothed = Some(smoothed * 7 / 8 + sample / 8);
             }
+        }
+        self.quality = Quality::Sampled;
+    }
+
+    /// The round trip is at most `bound`: the time from the first of several hellos to the answer to one of them. Better than nothing until
+    /// there is a sample; a bound beyond the first time-out says nothing.
+    pub fn on_bound(&mut self, bound: Duration) {
+        if self.smoothed.is_none() && bound < INITIAL_TIMEOUT {
+            (self.smoothed, self.var) = (Some(bound), bound / 2);
+            self.quality = Quality::Bounded;
         }
     }
 
@@ -125,6 +146,19 @@ mod tests {
         assert_eq!((rtt.smoothed(), rtt.deviation()), (Some(ms(110)), Duration::from_micros(57_500)));
         assert_eq!(rtt.timeout(), ms(340));
         assert_eq!((rtt.least(), rtt.latest()), (Some(ms(100)), Some(ms(180))));
+    }
+
+    #[test]
+    fn a_bound_serves_until_the_first_sample() {
+        let mut rtt = Rtt::new();
+        rtt.on_bound(ms(1500));
+        assert_eq!(rtt.smoothed(), None);
+        rtt.on_bound(ms(120));
+        assert_eq!((rtt.timeout(), rtt.least()), (ms(360), None));
+        rtt.on_sample(ms(80));
+        assert_eq!((rtt.smoothed(), rtt.deviation(), rtt.least()), (Some(ms(80)), ms(40), Some(ms(80))));
+        rtt.on_bound(ms(500));
+        assert_eq!(rtt.smoothed(), Some(ms(80)));
     }
 
     #[test]

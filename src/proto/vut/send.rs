@@ -106,6 +106,7 @@ pub(crate) struct Newly {
 /// 1. Segments follow one another without a gap from `una` to `next`.
 /// 2. `next + unsent <= limit <= max(peer_end, FIRST_END)`.
 /// 3. `flight` is the sum of the segments that are not lost and were sent.
+/// 4. No lost segment begins before `lost_from`.
 pub(crate) struct Sender {
     segments: VecDeque<Segment>,
     una: u64,
@@ -115,6 +116,8 @@ pub(crate) struct Sender {
     peer_end: u64,
     flight: u64,
     lost: usize,
+    /// No segment before this position is held to be lost.
+    lost_from: u64,
     buffer: u64,
     limit: u64,
     last_octet: u8,
@@ -143,6 +146,7 @@ impl Sender {
             peer_end: FIRST_END,
             flight: 0,
             lost: 1,
+            lost_from: 0,
             buffer,
             limit: HELLO_LEN,
             last_octet: 0,
@@ -240,7 +244,11 @@ impl Sender {
 
     /// The first segment that is to be sent again.
     pub(crate) fn first_lost(&self) -> Option<usize> {
-        if self.lost == 0 { None } else { self.segments.iter().position(|segment| segment.lost) }
+        if self.lost == 0 {
+            return None;
+        }
+        let from = self.segments_before(self.lost_from);
+        self.segments.iter().skip(from).position(|segment| segment.lost).map(|index| from + index)
     }
 
     /// Octets of the next new segment; 0 if there is none.
@@ -257,6 +265,9 @@ impl Sender {
         let data = self.gather(len);
         self.unsent_len -= len as u64;
         self.segments.push_back(Segment { start: self.next, data, sends: 0, lost: true, snapshot: None });
+        if self.lost == 0 {
+            self.lost_from = self.next;
+        }
         self.lost += 1;
         self.next += len as u64;
         self.segments.len() - 1
@@ -271,6 +282,9 @@ impl Sender {
             segment.lost = false;
             self.lost -= 1;
             self.flight += segment.len();
+            if self.lost_from == segment.start {
+                self.lost_from = segment.end();
+            }
         }
         self.check();
     }
@@ -280,6 +294,7 @@ impl Sender {
         let Some(segment) = self.segments.get_mut(index).filter(|segment| !segment.lost) else { return 0 };
         segment.lost = true;
         self.lost += 1;
+        self.lost_from = self.lost_from.min(segment.start);
         self.flight -= segment.len();
         segment.len()
     }
@@ -331,6 +346,7 @@ impl Sender {
             self.last_octet = segment.data.last().copied().unwrap_or(self.last_octet);
         }
         self.una = ack;
+        self.lost_from = self.lost_from.max(ack);
         self.check();
         Heard::New(newly)
     }
@@ -343,6 +359,7 @@ impl Sender {
         self.next += by;
         self.peer_end += by;
         self.limit += by;
+        self.lost_from += by;
     }
 
     /// A test takes an end back, to begin anew from a lower one.
@@ -381,6 +398,8 @@ impl Sender {
             let flight: u64 = self.segments.iter().filter(|segment| !segment.lost).map(Segment::len).sum();
             debug_assert_eq!(flight, self.flight, "3");
             debug_assert_eq!(self.segments.iter().filter(|segment| segment.lost).count(), self.lost, "3");
+            let before = self.segments.iter().take_while(|segment| segment.start < self.lost_from);
+            debug_assert!(before.into_iter().all(|segment| !segment.lost), "4");
             debug_assert!(self.segments.iter().zip(self.segments.iter().skip(1)).all(|(a, b)| a.end() == b.start), "1");
         }
     }

@@ -93,8 +93,11 @@ impl Connection {
         if progress.acknowledged > 0 {
             self.on_news(now);
             self.trace_window(now);
-            if unacknowledged && self.handshake.handle(now, Sign::Acknowledged) {
-                self.on_valid(now);
+            if unacknowledged {
+                self.flow.on_bound(self.handshake.first_at().map_or(Duration::MAX, |first| now - first));
+                if self.handshake.handle(now, Sign::Acknowledged) {
+                    self.on_valid(now);
+                }
             }
         }
         if let Output::Closing { heard_at, .. } = &mut self.output {

@@ -120,12 +120,14 @@ impl Connection {
             return None;
         }
         let incomplete = self.receiver.close().is_some_and(|close| self.receiver.next() < close);
-        let since = match self.input {
-            Input::Ending { since } if incomplete => since,
-            _ if self.peer_stopped && self.output != Output::Done => self.heard_at,
-            _ => return None,
-        };
-        Some(since + self.config.missing)
+        match self.input {
+            Input::Ending { since } if incomplete => Some(since + self.config.missing),
+            // three times as long, since what is sent again may be lost as well, and comes at 5 s distance in the end
+            _ if self.peer_stopped && self.flow.sender.outstanding() > 0 => {
+                Some(self.heard_at + self.config.missing * 3)
+            }
+            _ => None,
+        }
     }
 
     /// When a peer that is not heard of is gone: something is owed to it, or pings run.
