@@ -97,8 +97,9 @@ impl Flow {
             Heard::New(newly) => {
                 progress.acknowledged = newly.bytes;
                 let sample = newly.sampled.map(|sent_at| now - sent_at);
-                if let Some(sample) = sample {
-                    self.rtt.on_sample(sample);
+                match sample {
+                    Some(sample) => self.rtt.on_sample(sample),
+                    None => self.rtt.on_progress(),
                 }
                 let found = self.recovery.on_advance(now, &newly, &mut self.sender, &self.rtt);
                 progress.lost = self.tell(now, prior, &found, Some(&newly), sample);

@@ -4,7 +4,7 @@
 //!   first sample     srtt = r, var = r / 2
 //!   then             var = 3/4 var + 1/4 |srtt - r|, srtt = 7/8 srtt + 1/8 r
 //!   time-out         srtt + max(1 ms, 4 var), at least 200 ms, at most 60 s; 1 s before the first sample
-//!   each time-out    doubles it (back-off), until a sample comes
+//!   each time-out    doubles it (back-off), until a sample comes; progress without one takes one step back
 //! ```
 //!
 //! Two deviations, both on purpose. The least time-out is 200 ms and not 1 s, as in the kernels that carry most of the
@@ -81,6 +81,12 @@ impl Rtt {
     /// The time-out ran out.
     pub fn on_timeout(&mut self) {
         self.backoff = (self.backoff + 1).min(16);
+    }
+
+    /// Something was acknowledged that had been sent again, so without a sample: the path works. One step of backing off is taken
+    /// back, and not all: where each segment is sent again too early, the time-out must still grow until one is not.
+    pub fn on_progress(&mut self) {
+        self.backoff = self.backoff.saturating_sub(1);
     }
 
     /// The smoothed round trip.

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// While the peer's end is awaited that shows that it has read all: a ping this often.
 const READING_PINGS: Duration = Duration::from_secs(1);
 
+/// A close of the peer that may be lost is asked for with pings at doubling distances up to this one; then only those that keep alive.
+const LAST_QUICK_PING: Duration = Duration::from_secs(8);
+
 impl Connection {
     /// When [`Self::handle_timeout`] and then [`Self::poll_transmit`] are to be called if nothing happens before. It may be in the past.
     pub fn poll_timeout(&mut self, now: Time) -> Option<Time> {
@@ -149,6 +152,7 @@ impl Connection {
     /// | has not shown that it read all before our close | each second |
     /// | grants nothing | after a time-out, doubling up to 5 s: an update of its end may be lost |
     /// | has sent something, and not its end | 1, 2, 4 and 8 s after the last news: its close may be lost |
+    /// | has our end, and has not sent its own | the same from 250 ms on: it may have been waiting for ours |
     /// | is silent, or is not spoken to | each [`Config::keep_alive`](crate::proto::vut::Config::keep_alive) |
     pub(super) fn ping_at(&self) -> Option<Time> {
         let busy = self.flow.sender.outstanding() > 0 || self.flow.sender.has_unsent();
@@ -161,8 +165,13 @@ impl Connection {
         let reading = matches!(self.output, Output::Reading { .. }).then(|| quiet_since + READING_PINGS);
         let closed = self.output.is_open() && self.credit() == 0;
         let stalled = closed.then(|| quiet_since + self.flow.rtt().backed_off(self.ping.count));
-        let waits = self.input != Input::Done && self.receiver.next() > HELLO_LEN && self.ping.count < 4;
-        let ending = waits.then(|| quiet_since + Duration::from_secs(1 << self.ping.count));
+        let distance = match self.output {
+            Output::Done => Duration::from_millis(250 << self.ping.count.min(6)),
+            _ => Duration::from_secs(1 << self.ping.count.min(4)),
+        };
+        let began = self.receiver.next() > HELLO_LEN || self.output == Output::Done;
+        let waits = self.input != Input::Done && began && distance <= LAST_QUICK_PING;
+        let ending = waits.then(|| quiet_since + distance);
         [kept, reading, stalled, ending].into_iter().flatten().min()
     }
 }
