@@ -246,3 +246,88 @@ impl Flow {
         found.lost.map_or(0, |(_, bytes)| bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::congestion::NewReno;
+    use super::super::wire::DATAGRAM_MAX;
+    use super::*;
+
+    /// The hello acknowledged after 100 ms, and much to send.
+    fn flow() -> (Flow, Time) {
+        let mut flow = Flow::new(Sender::new(1 << 20), NewReno::make(SEGMENT));
+        assert_eq!(flow.hello(Time::ZERO).map(|hello| hello.data.len()), Some(17));
+        let now = Time::from_millis(100);
+        flow.on_ack(now, 17, true);
+        flow.sender.on_end(1 << 20);
+        flow.sender.raise_limit();
+        flow.sender.write(Bytes::from(vec![1; 100_000]));
+        (flow, now)
+    }
+
+    /// All that may leave now.
+    fn leave(flow: &mut Flow, now: Time) -> Vec<Departure> {
+        let mut left = Vec::new();
+        while flow.due(now, Avoid::Nothing).is_some_and(|at| at <= now) {
+            left.extend(flow.depart_next(now, Avoid::Nothing));
+        }
+        left
+    }
+
+    #[test]
+    fn a_window_leaves_and_each_acknowledgement_lets_more_out() {
+        let (mut flow, now) = flow();
+        let first = leave(&mut flow, now);
+        let octets: u64 = first.iter().map(|departure| departure.data.len() as u64).sum();
+        assert!(octets <= flow.controller().window() && octets + DATAGRAM_MAX as u64 > flow.controller().window());
+        assert_eq!(flow.due(now, Avoid::Nothing), None, "no room");
+        let now = now + Duration::from_millis(100);
+        flow.on_ack(now, 17 + first[0].data.len() as u64, true);
+        assert_eq!(flow.rtt().latest(), Some(Duration::from_millis(100)));
+        let second = leave(&mut flow, now);
+        assert_eq!(second.len(), 2, "slow start");
+        assert_eq!(flow.hello(now), None, "the hello is acknowledged");
+    }
+
+    #[test]
+    fn what_is_lost_leaves_first_and_unchanged() {
+        let (mut flow, now) = flow();
+        let first = leave(&mut flow, now);
+        let now = now + Duration::from_millis(100);
+        for _ in 0..3 {
+            flow.on_ack(now, 17, true);
+        }
+        assert_eq!(flow.lost(), first[0].data.len() as u64);
+        let again = flow.depart_next(now, Avoid::Nothing).expect("the first");
+        assert_eq!(again, Departure { again: true, ..first[0].clone() });
+    }
+
+    #[test]
+    fn an_acknowledgement_with_data_or_a_new_end_is_no_duplicate() {
+        let (mut flow, now) = flow();
+        leave(&mut flow, now);
+        for _ in 0..10 {
+            assert_eq!(flow.on_ack(now, 17, false), Progress::default());
+        }
+        assert_eq!(flow.lost(), 0);
+        assert!(flow.on_ack(now, 18, true).unknown);
+    }
+
+    #[test]
+    fn segments_wait_for_the_pacer_once_there_is_a_round_trip() {
+        let (mut flow, mut now) = flow();
+        let mut at = 17;
+        for _ in 0..40 {
+            for departure in leave(&mut flow, now) {
+                at = at.max(departure.seq + departure.data.len() as u64);
+            }
+            now += Duration::from_millis(100);
+            flow.on_ack(now, at, true);
+        }
+        let paced = flow.due(now, Avoid::Nothing).is_none_or(|due| due > now) || {
+            leave(&mut flow, now);
+            flow.due(now, Avoid::Nothing).is_none_or(|due| due > now)
+        };
+        assert!(paced, "not all of a window at once");
+    }
+}

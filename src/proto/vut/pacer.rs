@@ -1,9 +1,9 @@
 //! The pacer: a bucket of octets that fills at the controller's rate.
 //!
 //! A full bucket lets a burst out at once, and an empty one says when to come again. It holds what the rate makes in 2 ms, at
-//! least [`BURST`] segments: a timer of an operating system is about 1 ms late, and what was due meanwhile must not be lost. When
-//! nothing may leave, the pacer asks for a wait after which [`QUANTUM`] or two segments can, not one, so that fast flows are not woken
-//! for each.
+//! least 10 segments: a timer of an operating system is about 1 ms late, and what was due meanwhile must not be lost. When nothing
+//! may leave, the pacer asks for a wait after which as much can leave as the rate makes in 0.5 ms, so that fast flows are not woken
+//! for each segment.
 
 use crate::proto::time::Time;
 use std::time::Duration;

@@ -16,7 +16,7 @@
 //! | partial acknowledgement in recovery | the segment at the new `una` is lost, if it was not sent again since recovery began |
 //! | many are lost | at a partial acknowledgement, 3 or more and at least one in 8 of what was sent before are missing: all of it is lost, and sent again in order as the window allows |
 //! | a repetition is lost | a duplicate comes and the first segment was last sent more than 5/4 round trips ago |
-//! | probe | nothing was heard for 2 round trips: the first segment is sent again, once, before the time-out |
+//! | probe | nothing was heard for 1.5 round trips and twice their deviation: the first segment is sent again, once, before the time-out (each datagram is acknowledged at once, so silence says much) |
 //! | time-out (RFC 6298) | if most of what is in flight is known to have arrived, the first segment is lost; else all is |
 //! | doubt (RFC 5682) | after a time-out and its first acknowledgement two new segments leave; if the next one acknowledges what was sent once, it was a mistake |
 //! | mistake | the gap closes sooner after the repetition than a round trip can be: the window is given back, the threshold raised |
@@ -141,8 +141,7 @@ impl Recovery {
 
     /// Octets in flight, as far as can be known.
     pub(crate) fn in_flight(&self, sender: &Sender) -> u64 {
-        let Some(average) = sender.flight().checked_div(sender.outstanding() as u64) else { return 0 };
-        sender.flight().saturating_sub(self.arrived * average.max(1))
+        sender.flight().saturating_sub(self.arrived * sender.average().max(1))
     }
 
     /// An answer without news is to come.
@@ -178,9 +177,7 @@ impl Recovery {
         let mut found = Found::default();
         let most = (sender.outstanding() as u64).saturating_sub(1);
         if self.arrived < most && !self.all_lost() {
-            let average = sender.flight().checked_div(sender.outstanding() as u64).unwrap_or(0);
-            let room = sender.flight().saturating_sub(self.counted + average);
-            found.delivered = average.min(room);
+            found.delivered = sender.average().min(sender.flight().saturating_sub(self.counted));
             self.arrived += 1;
             self.counted += found.delivered;
         }
@@ -278,7 +275,7 @@ impl Recovery {
             return Some(next);
         }
         if let Some(smoothed) = rtt.smoothed().filter(|_| self.probe == Probe::Ready && rtt.backoff() == 0) {
-            let wait = (smoothed * 2 + rtt.deviation()).max(Self::LEAST_PROBE);
+            let wait = (smoothed * 3 / 2 + rtt.deviation() * 2).max(Self::LEAST_PROBE);
             let probe = self.base.max(first.sent_at()) + wait;
             if probe < next.0 {
                 next = (probe, Timer::Probe);
@@ -340,4 +337,211 @@ fn late_at(sender: &Sender, rtt: &Rtt) -> Option<Time> {
     let smoothed = rtt.smoothed()?;
     let round = smoothed.max(rtt.latest().unwrap_or_default());
     Some(first.sent_at() + round + (smoothed / 4).max(rtt.deviation().min(smoothed)).max(Duration::from_millis(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::congestion::Delivery;
+    use super::super::send::Heard;
+    use super::*;
+    use bytes::Bytes;
+
+    const SIZE: u64 = 100;
+
+    /// Ten segments of 100 octets from 17 on, sent at 1 s, on a path with a round trip of 100 ms.
+    struct Run {
+        sender: Sender,
+        recovery: Recovery,
+        rtt: Rtt,
+        delivery: Delivery,
+    }
+
+    impl Run {
+        fn new() -> Self {
+            let mut rtt = Rtt::new();
+            (0..50).for_each(|_| rtt.on_sample(Duration::from_millis(100)));
+            let (sender, recovery) = (Sender::new(1 << 20), Recovery::new());
+            let mut run = Self { sender, recovery, rtt, delivery: Delivery::new() };
+            run.send(0, Time::ZERO);
+            run.ack(Time::from_millis(100), 17);
+            run.sender.on_end(1 << 20);
+            run.sender.raise_limit();
+            (0..10).for_each(|_| run.send_new(Time::from_secs(1)));
+            run
+        }
+
+        fn send(&mut self, index: usize, now: Time) {
+            let snapshot = self.delivery.on_sent(now, SIZE, 0);
+            self.sender.on_sent(index, snapshot);
+            self.recovery.on_sent(now, index, &self.sender);
+        }
+
+        fn send_new(&mut self, now: Time) {
+            self.sender.write(Bytes::from(vec![1; SIZE as usize]));
+            let index = self.sender.cut(SIZE as usize);
+            self.send(index, now);
+        }
+
+        fn ack(&mut self, now: Time, ack: u64) -> Found {
+            let Heard::New(newly) = self.sender.on_ack(ack) else { panic!("{ack} is an end") };
+            self.recovery.on_advance(now, &newly, &mut self.sender, &self.rtt)
+        }
+
+        fn duplicates(&mut self, now: Time, count: usize) -> Vec<Found> {
+            (0..count).map(|_| self.recovery.on_duplicate(now, &mut self.sender, &self.rtt)).collect()
+        }
+
+        fn in_flight(&self) -> u64 {
+            self.recovery.in_flight(&self.sender)
+        }
+
+        fn timer(&mut self) -> (Time, Timer, Found) {
+            let (at, timer) = self.recovery.next_timer(&self.sender, &self.rtt).expect("one");
+            (at, timer, self.recovery.on_timer(at, timer, &mut self.sender, &mut self.rtt))
+        }
+
+        /// Whole hundreds that are held to be lost.
+        fn lost(&self) -> u64 {
+            self.sender.next() - self.sender.una() - self.sender.flight()
+        }
+    }
+
+    fn ms(ms: u64) -> Time {
+        Time::from_millis(ms)
+    }
+
+    #[test]
+    fn the_third_duplicate_begins_a_recovery_and_each_takes_a_segment_out_of_flight() {
+        let mut run = Run::new();
+        let found = run.duplicates(ms(1100), 2);
+        assert!(found.iter().all(|found| found.lost.is_none() && found.delivered == SIZE));
+        assert_eq!(run.in_flight(), 800);
+        let found = run.duplicates(ms(1100), 1);
+        assert_eq!(found[0].lost, Some((LossKind::First, SIZE)));
+        assert_eq!(run.sender.first_lost(), Some(0));
+        assert!(run.recovery.is_recovering());
+        run.send(0, ms(1101));
+        assert!(run.duplicates(ms(1102), 4).iter().all(|found| found.lost.is_none()), "once");
+        // two segments, the second and the tenth, are missing beside the first: one hole a round trip
+        let found = run.ack(ms(1201), 117);
+        assert_eq!((found.lost, found.recovered), (Some((LossKind::More, SIZE)), false));
+        run.send(0, ms(1201));
+        let found = run.ack(ms(1301), 917);
+        assert_eq!(found.lost, Some((LossKind::More, SIZE)));
+        run.send(0, ms(1301));
+        let found = run.ack(ms(1401), 1017);
+        assert_eq!((found.recovered, found.lost), (true, None));
+        assert!(!run.recovery.is_recovering());
+    }
+
+    #[test]
+    fn what_was_counted_for_duplicates_is_not_counted_again() {
+        let mut run = Run::new();
+        let mut delivered: u64 = run.duplicates(ms(1100), 9).iter().map(|found| found.delivered).sum();
+        assert_eq!(delivered, 900);
+        run.send(0, ms(1101));
+        delivered += run.ack(ms(1201), 1017).delivered;
+        assert_eq!(delivered, 1000);
+        assert_eq!(run.in_flight(), 0);
+    }
+
+    #[test]
+    fn many_that_are_missing_are_all_sent_again_in_order() {
+        let mut run = Run::new();
+        run.duplicates(ms(1100), 3);
+        run.send(0, ms(1100));
+        let found = run.ack(ms(1200), 117);
+        assert_eq!(found.lost, Some((LossKind::More, 900)), "nine are left, and three arrived");
+        assert_eq!((run.lost(), run.in_flight()), (900, 0));
+    }
+
+    #[test]
+    fn one_duplicate_is_enough_once_the_first_segment_is_late() {
+        let mut run = Run::new();
+        run.duplicates(ms(1100), 1);
+        let (at, timer, found) = run.timer();
+        assert_eq!((at, timer, found.lost), (ms(1125), Timer::Late, Some((LossKind::First, SIZE))));
+        run.send(0, at);
+        let found = run.duplicates(ms(1240), 1);
+        assert_eq!(found[0].lost, None, "its repetition has its own time");
+        let found = run.duplicates(ms(1251), 1);
+        assert_eq!(found[0].lost, Some((LossKind::More, SIZE)), "and is lost as well");
+    }
+
+    #[test]
+    fn silence_is_asked_once_and_then_times_out() {
+        let mut run = Run::new();
+        let (at, timer, found) = run.timer();
+        assert_eq!((timer, found.lost), (Timer::Probe, Some((LossKind::First, SIZE))));
+        assert!((ms(1150)..ms(1160)).contains(&at), "one and a half round trips: {at}");
+        run.send(0, at);
+        let (later, timer, found) = run.timer();
+        assert_eq!((timer, found.lost), (Timer::Timeout, Some((LossKind::Timeout, 1000))), "all of it");
+        assert_eq!(later - at, run.rtt.plain_timeout());
+        assert_eq!((run.lost(), run.rtt.backoff()), (1000, 1));
+    }
+
+    #[test]
+    fn a_time_out_after_most_has_arrived_repeats_the_first_only() {
+        let mut run = Run::new();
+        run.duplicates(ms(1100), 8);
+        run.send(0, ms(1100));
+        let (at, timer, _) = run.timer();
+        assert_eq!(timer, Timer::Probe);
+        run.send(0, at);
+        let (_, timer, found) = run.timer();
+        assert_eq!((timer, found.lost), (Timer::Timeout, Some((LossKind::Timeout, SIZE))));
+    }
+
+    #[test]
+    fn an_answer_that_comes_too_soon_undoes_the_loss_and_raises_the_threshold() {
+        let mut run = Run::new();
+        run.duplicates(ms(1100), 3);
+        run.send(0, ms(1101));
+        let found = run.ack(ms(1110), 417);
+        assert!(found.spurious && found.recovered);
+        assert_eq!(run.lost(), 0);
+        assert!(run.duplicates(ms(1111), 1)[0].lost.is_none(), "the echo of the repetition");
+        assert!(run.duplicates(ms(1112), 3).iter().all(|found| found.lost.is_none()), "three are not enough any more");
+        assert!(run.duplicates(ms(1113), 1)[0].lost.is_some());
+    }
+
+    #[test]
+    fn a_time_out_in_doubt_asks_with_new_segments() {
+        let mut run = Run::new();
+        let probe = run.timer();
+        run.send(0, probe.0);
+        let (at, ..) = run.timer();
+        run.send(0, at);
+        run.sender.write(Bytes::from(vec![1; 1000]));
+        run.ack(at + Duration::from_millis(90), 117);
+        assert_eq!(run.recovery.asks_for_new(), Some(2));
+        let found = run.ack(at + Duration::from_millis(91), 217);
+        assert!(found.spurious, "the second was sent once: it was all late, not lost");
+        assert_eq!((run.lost(), run.recovery.is_recovering()), (0, false));
+    }
+
+    #[test]
+    fn a_time_out_that_was_none_goes_on_with_what_is_lost() {
+        let mut run = Run::new();
+        let probe = run.timer();
+        run.send(0, probe.0);
+        let (at, ..) = run.timer();
+        run.send(0, at);
+        run.sender.write(Bytes::from(vec![1; 1000]));
+        run.ack(at + Duration::from_millis(100), 117);
+        assert_eq!(run.recovery.asks_for_new(), Some(2));
+        run.duplicates(at + Duration::from_millis(200), 1);
+        assert_eq!((run.recovery.asks_for_new(), run.lost()), (None, 900));
+    }
+
+    #[test]
+    fn the_answer_to_a_ping_is_no_duplicate() {
+        let mut run = Run::new();
+        run.recovery.expect_echo();
+        assert_eq!(run.duplicates(ms(1100), 1)[0], Found::default());
+        assert_eq!(run.in_flight(), 1000);
+        run.duplicates(ms(1100), 1);
+        assert_eq!(run.in_flight(), 900);
+    }
 }

@@ -175,6 +175,11 @@ impl Sender {
         self.flight
     }
 
+    /// Octets of an average segment in flight.
+    pub(crate) fn average(&self) -> u64 {
+        self.flight.checked_div((self.segments.len() - self.lost) as u64).unwrap_or(0)
+    }
+
     /// Segments that were sent and not acknowledged.
     pub(crate) fn outstanding(&self) -> usize {
         self.segments.len()
