@@ -227,19 +227,21 @@ impl World {
     /// Goes on to the next thing that happens. False if nothing does.
     pub(crate) fn step(&mut self) -> bool {
         self.pump();
+        // a datagram may have made something due at once
+        for end in &mut self.ends {
+            end.connection.handle_timeout(self.now);
+        }
+        self.pump();
         let mut next = self.net.next_arrival().unwrap_or(Time::NEVER);
         for end in &mut self.ends {
+            let timer = end.connection.poll_timeout(self.now);
+            assert!(timer.is_none_or(|at| at > self.now), "due at {timer:?} and left undone: {:?}", end.connection);
             next = next.min(end.wakes_at(self.now).unwrap_or(Time::NEVER));
         }
         if next == Time::NEVER {
             return false;
         }
-        // a timer that is due at once and changes nothing would turn for ever
-        let stuck = next <= self.now && self.net.next_arrival().is_none_or(|at| at > self.now);
         self.now = self.now.max(next);
-        if stuck {
-            self.now += Duration::from_micros(1);
-        }
         for end in &mut self.ends {
             end.connection.handle_timeout(self.now);
         }

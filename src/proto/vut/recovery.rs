@@ -14,7 +14,7 @@
 //! |---|---|
 //! | first segment lost | `threshold` duplicates (3, more once reordering was seen), or one duplicate and the segment was sent more than 5/4 round trips ago |
 //! | partial acknowledgement in recovery | the segment at the new `una` is lost, if it was not sent again since recovery began |
-//! | many are lost | at a partial acknowledgement, 3 or more and at least one in 8 of what was sent before are missing: all of it is lost, and sent again in order as the window allows |
+//! | many are lost | at a partial acknowledgement, 3 or more are missing and at least one in 8 of what was sent before, or 6 or more: all of it is lost, and sent again in order as the window allows |
 //! | a repetition is lost | a duplicate comes and the first segment was last sent more than 5/4 round trips ago |
 //! | probe | nothing was heard for 1.5 round trips and twice their deviation: the first segment is sent again, once, before the time-out (each datagram is acknowledged at once, so silence says much) |
 //! | time-out (RFC 6298) | if most of what is in flight is known to have arrived, the first segment is lost; else all is |
@@ -111,6 +111,9 @@ impl Recovery {
     const MANY: u64 = 3;
     /// One in so many must be missing for all to be sent again: more of it was wanted than is sent for nothing.
     const DENSE: u64 = 8;
+    /// So many holes would take so many round trips one by one, in which the peer's window fills up. Sending all again takes about two, and
+    /// at most one window of the path.
+    const SLOW: u64 = 6;
     /// A probe does not come sooner.
     const LEAST_PROBE: Duration = Duration::from_millis(10);
 
@@ -252,7 +255,8 @@ impl Recovery {
     fn go_on(&mut self, until: u64, sender: &mut Sender) -> u64 {
         let before = sender.segments_before(until);
         let missing = (before as u64).saturating_sub(self.arrived);
-        if missing >= Self::MANY && missing * Self::DENSE >= before as u64 {
+        let worth_it = missing * Self::DENSE >= before as u64 || missing >= Self::SLOW;
+        if missing >= Self::MANY && worth_it {
             if let Phase::Recovering { lost, .. } | Phase::TimedOut { lost, .. } = &mut self.phase {
                 *lost = Extent::All;
             }

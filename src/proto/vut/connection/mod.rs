@@ -171,6 +171,9 @@ impl Connection {
     /// Allows the peer to send up to `limit` octets, counted from the start of its stream. Only rises; at least
     /// [`Self::LEAST_READ_LIMIT`], whatever is asked for.
     pub fn set_read_limit(&mut self, now: Time, limit: u64) {
+        if self.life != Life::Live {
+            return;
+        }
         let position = limit.min(super::wire::posint::MAX - HELLO_LEN) + HELLO_LEN;
         if self.receiver.grant(position) {
             // an octet that had to wait for this
@@ -210,7 +213,8 @@ impl Connection {
 
     /// Octets that can be written now.
     pub fn credit(&self) -> u64 {
-        if self.output.is_open() { self.flow.sender.limit().saturating_sub(self.flow.sender.written()) } else { 0 }
+        let takes = self.life == Life::Live && self.output.is_open();
+        if takes { self.flow.sender.limit().saturating_sub(self.flow.sender.written()) } else { 0 }
     }
 
     /// Octets that may be written in all, from the start of our stream. Only rises.

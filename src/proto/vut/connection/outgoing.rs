@@ -97,7 +97,7 @@ impl Connection {
 
     /// Data is read and its end is known, or nobody wants it: the peer may forget it.
     pub(super) fn says_ack_close(&self) -> bool {
-        self.input == Input::Done || self.reading == Reading::Stopped
+        self.handshake.is_valid() && (self.input == Input::Done || self.reading == Reading::Stopped)
     }
 
     /// The end that the peer is told.

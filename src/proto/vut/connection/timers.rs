@@ -16,7 +16,8 @@ const READING_PINGS: Duration = Duration::from_secs(1);
 const LAST_QUICK_PING: Duration = Duration::from_secs(8);
 
 impl Connection {
-    /// When [`Self::handle_timeout`] and then [`Self::poll_transmit`] are to be called if nothing happens before. It may be in the past.
+    /// When [`Self::handle_timeout`] and then [`Self::poll_transmit`] are to be called if nothing happens before. It may
+    /// be in the past after a datagram came in, and never is once both were called.
     pub fn poll_timeout(&mut self, now: Time) -> Option<Time> {
         match self.life {
             Life::Live => self.next_live(now),
