@@ -57,6 +57,8 @@ impl Peer {
             .arg(&self.script)
             .args(["--bind", &bind.to_string(), "--peer", &ours.to_string()])
             .args(["--secret", &hex(THEIRS), "--peer-secret", &hex(OURS)])
+            // it exits so long after its own part is done, whether ours is or not; with loss ours may take some tries
+            .args(["--close-wait", "30"])
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
