@@ -478,6 +478,14 @@ mod tests {
     }
 
     #[test]
+    fn a_hello_that_was_not_sent_cannot_be_acknowledged() {
+        let mut sender = Sender::new(1000);
+        assert!(matches!(sender.on_ack(17), Heard::Unknown));
+        send(&mut sender, 0);
+        assert!(matches!(sender.on_ack(17), Heard::New(_)));
+    }
+
+    #[test]
     fn nothing_is_sent_beyond_the_largest_end_seen() {
         let mut sender = sender(200);
         assert_eq!(sender.limit(), 200);

@@ -218,6 +218,20 @@ fn repeated_closes_are_answered_as_often_as_they_should() {
     }
 }
 
+#[test]
+fn both_flags_without_data_are_answered_once_while_we_still_wait_for_acknowledgements() {
+    let mut script = Script::connected();
+    script.ours.write(Bytes::from_static(&[1; 50])).expect("credit");
+    assert_eq!(script.sent().len(), 1);
+    let both = Flags::CLOSE | Flags::ACK_CLOSE;
+    script.hear(both, 17, 17, 65_535, b"");
+    assert_eq!(script.sent().len(), 1, "flags seen for the first time");
+    for _ in 0..20 {
+        script.hear(both, 17, 17, 65_535, b"");
+        assert_eq!(script.sent().iter().filter(|sent| sent.data.is_empty()).count(), 0);
+    }
+}
+
 /// Both ends of ours, their streams moved on by `by`, exchange data and close.
 fn far(by: u64, limit: u64) {
     let now = Time::ZERO;
