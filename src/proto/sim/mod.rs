@@ -1,4 +1,4 @@
-//! Two ends of a link in virtual time, under a seeded schedule.
+//! Two ends of a link in virtual time, under a seeded schedule; and, in [`net`], a network for datagrams.
 //!
 //! A [`Pair`] holds one outlet and one or more inlets, the mail between them, and the part of a supervisor that attaches
 //! and detaches. Nothing happens by itself: the test says what the owners want ([`Pair::push`], [`Pair::release`],
@@ -25,6 +25,7 @@
 //! assert_eq!(pair.record(0).arrived, b"hello");
 //! ```
 
+pub mod net;
 mod pair;
 mod schedule;
 mod trace;
