@@ -8,7 +8,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use versile_io::agent::stream::{Carry, Stream, StreamSettings};
+use versile_io::agent::stream::{Carry, Stream, StreamSettings, WINDOW};
 use versile_io::agent::tcp::{self, TcpOptions};
 use versile_io::component::block::map;
 use versile_io::component::link::Link;
@@ -202,7 +202,7 @@ fn a_sink_that_stops_holds_no_more_than_the_window_and_resumes_whole() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let held = cell.produced().quantity - cell.finished();
-        assert!(held <= 256 * 1024, "{held} held");
+        assert!(held <= WINDOW, "{held} held");
         assert!(cell.parcels() > 0 && before < data.len() as u64);
         same(&join_thread(read(&relay.right)).await, &data);
         join_thread(writer).await;

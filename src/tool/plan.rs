@@ -77,7 +77,7 @@ pub(super) struct OpenError {
 impl End {
     /// `window` is for an address that has none of its own.
     pub(super) fn new(role: Role, spec: Spec, window: Option<u64>) -> Self {
-        let window = spec.options.window.or(window).map_or_else(Window::default, Window::of);
+        let window = spec.options.window.or(window).map_or(StreamSettings::default().window, Window::of);
         let label = format!("{} {}", role.name(), one_line(&spec.to_string())).into();
         Self { role, spec, label, window }
     }
