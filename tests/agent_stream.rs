@@ -323,7 +323,7 @@ fn a_stuck_sink_bounds_what_is_taken_from_the_source() {
         .await;
         println!("taken with a stuck sink: {} bytes", last.0);
         // the window, and buffers of 64 KiB each, which Linux doubles
-        assert!(last.0 <= WINDOW as usize + 2 * 2 * 65_536 + 65_536, "{}", last.0);
+        assert!(last.0 <= WINDOW + 2 * 2 * 65_536 + 65_536, "{}", last.0);
     });
 }
 
