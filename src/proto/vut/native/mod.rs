@@ -4,6 +4,7 @@ pub mod acks;
 pub mod frames;
 pub mod handshake;
 pub mod keys;
+pub mod loss;
 pub mod mtu;
 pub mod negotiation;
 pub mod packet;
