@@ -425,7 +425,6 @@ impl<'a> FrameWriter<'a> {
         self.varint(count);
         self.varint(largest - lowest);
         let mut above = lowest;
-        #[expect(clippy::cast_possible_truncation, reason = "at most MAX_RANGES")]
         let written = count as usize;
         for (lowest, highest) in ranges.skip(1).take(written) {
             self.varint(above - highest - 2);
@@ -478,7 +477,6 @@ impl<'a> FrameWriter<'a> {
         let octets = (value & (VARINT_LIMIT - 1)).to_be_bytes();
         let at = self.at;
         self.slice(&octets[8 - length..]);
-        #[expect(clippy::cast_possible_truncation, reason = "0 to 3")]
         let prefix = length.trailing_zeros() as u8;
         self.buffer[at] |= prefix << 6;
     }

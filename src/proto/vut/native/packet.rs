@@ -493,7 +493,6 @@ mod tests {
             let mut random = fastrand::Rng::with_seed(seed);
             let highest = random.u64(..NUMBER_LIMIT - (1 << 33));
             let number = (highest + 1 + random.u64(..1 << 31)).saturating_sub(random.u64(..1 << 31));
-            #[expect(clippy::cast_possible_truncation, reason = "the low half is what travels")]
             let low = number as u32;
             assert_eq!(reconstruct(Some(highest), low), number);
         }

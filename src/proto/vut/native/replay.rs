@@ -8,7 +8,6 @@
 pub const REPLAY_WINDOW: u64 = 16_384;
 
 const BITS: u64 = u64::BITS as u64;
-#[expect(clippy::cast_possible_truncation, reason = "256")]
 const WORDS: usize = (REPLAY_WINDOW / BITS) as usize;
 
 /// What the window says of a number.
@@ -97,7 +96,6 @@ impl std::fmt::Debug for ReplayWindow {
 }
 
 fn place(number: u64) -> (usize, u64) {
-    #[expect(clippy::cast_possible_truncation, reason = "below 16384")]
     let index = (number % REPLAY_WINDOW / BITS) as usize;
     (index, 1 << (number % BITS))
 }

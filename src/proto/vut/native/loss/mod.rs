@@ -459,7 +459,7 @@ impl<T: Clone> Ledger<T> {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Time) -> Timeout {
-        if !self.poll_timeout().is_some_and(|due| now >= due) {
+        if self.poll_timeout().is_none_or(|due| now < due) {
             return Timeout::None;
         }
         if self.loss_due.is_some() {

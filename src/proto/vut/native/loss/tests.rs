@@ -186,6 +186,9 @@ impl Outcome {
     }
 }
 
+/// A packet to the receiver, or the ranges of an acknowledgement to the sender.
+type Travelling = Result<u64, Vec<(u64, u64)>>;
+
 /// A sender of `total` pieces over a lossy, reordering, duplicating network, until all have arrived; each piece is sent again
 /// when its packet is lost. Returns the virtual time taken.
 fn simulate(seed: u64) -> Time {
@@ -197,11 +200,10 @@ fn simulate(seed: u64) -> Time {
     let mut to_send: VecDeque<u64> = (0..total).collect();
     let mut arrived: BTreeSet<u64> = BTreeSet::new();
     let mut fates: BTreeMap<u64, u8> = BTreeMap::new();
-    // (time, tie) -> packet at the receiver, or acknowledgement at the sender
-    let mut network: BTreeMap<(Time, u64), Result<u64, Vec<(u64, u64)>>> = BTreeMap::new();
+    let mut network: BTreeMap<(Time, u64), Travelling> = BTreeMap::new();
     let mut received = super::super::acks::Received::default();
     let (mut now, mut tie) = (Time::ZERO, 0);
-    let mut put = |network: &mut BTreeMap<_, _>, random: &mut fastrand::Rng, at: Time, what: Result<u64, Vec<_>>| {
+    let mut put = |network: &mut BTreeMap<_, _>, random: &mut fastrand::Rng, at: Time, what: Travelling| {
         for _ in 0..1 + usize::from(random.u8(..100) < duplicate) {
             tie += 1;
             let late = if random.u8(..100) < reorder { random.u64(..delay * 3) } else { 0 };
