@@ -17,9 +17,11 @@
 //!
 //! Amounts are octets of stream data. Headers are not counted.
 
+mod cubic;
 mod delivery;
 mod newreno;
 
+pub use cubic::Cubic;
 pub use delivery::{Delivery, RateSample, Snapshot};
 pub use newreno::NewReno;
 

@@ -1,6 +1,7 @@
 //! The native profile of VUT: what two peers speak that both understand it. To the byte in `docs/vut-native.md`.
 
 pub mod acks;
+pub mod control;
 pub mod frames;
 pub mod handshake;
 pub mod keys;
