@@ -19,10 +19,12 @@
 
 mod cubic;
 mod delivery;
+mod model;
 mod newreno;
 
 pub use cubic::Cubic;
 pub use delivery::{Delivery, RateSample, Snapshot};
+pub use model::Model;
 pub use newreno::NewReno;
 
 use crate::proto::time::Time;

@@ -1,0 +1,144 @@
+//! Which losses count, and what they bound.
+//!
+//! | a loss, and | then |
+//! |---|---|
+//! | the latest round trips lie above the base by more than an eighth of it | it counts: a queue is there |
+//! | the rate delivered in the round is below 0.7 of the bandwidth | it counts: others want their share, or the path became slower |
+//! | 15 % of a round or more are lost | it counts, whatever the queue: a policer or a queue too short to be seen |
+//! | none of these | it is noise: only repaired |
+//!
+//! An eighth is the rise by which RFC 9406, 4.2 knows a queue. The round trip is the least of the last three
+//! samples: a queue that overflows is full for the packets around the lost one, while the peer's hold and jitter are not in all of them.
+
+use std::time::Duration;
+
+/// draft-ietf-ccwg-bbr, 2.8: BBR.Beta, as CUBIC's.
+pub(super) const BETA: f64 = 0.7;
+/// draft-ietf-ccwg-bbr, 2.8: BBR.LossThresh.
+const TOLERATED: f64 = 0.02;
+/// What is lost in a round that cannot be noise.
+const EXCESSIVE: f64 = 0.15;
+const QUEUE_DIVISOR: u32 = 8;
+/// Below it a rise is the grain of clocks and of packets.
+const LEAST_QUEUE: Duration = Duration::from_micros(50);
+const FALLING: f64 = 0.7;
+
+/// One round, as far as it went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Round {
+    /// Highest rate sample.
+    pub(super) rate: u64,
+    /// Most octets delivered within a round trip.
+    pub(super) delivered: u64,
+    /// Octets lost.
+    pub(super) lost: u64,
+    /// Of these, with a queue.
+    pub(super) queued: u64,
+    /// Times that something was found lost with a queue.
+    pub(super) events: u32,
+}
+
+/// What losses say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Verdict {
+    latest: [Option<Duration>; 3],
+    pub(super) round: Round,
+}
+
+impl Verdict {
+    pub(super) fn on_rtt(&mut self, rtt: Duration) {
+        self.latest = [Some(rtt), self.latest[0], self.latest[1]];
+    }
+
+    /// The queue that the latest packets saw.
+    fn has_queue(&self, base: Option<Duration>) -> bool {
+        let (Some(base), Some(least)) = (base, self.latest.iter().flatten().min()) else { return false };
+        *least > base + (base / QUEUE_DIVISOR).max(LEAST_QUEUE)
+    }
+
+    pub(super) fn on_loss(&mut self, bytes: u64, base: Option<Duration>) {
+        self.round.lost += bytes;
+        if self.has_queue(base) {
+            self.round.queued += bytes;
+            self.round.events += 1;
+        }
+    }
+
+    /// Octets of losses that count, of the round so far.
+    pub(super) fn counted(&self, bandwidth: u64) -> u64 {
+        let Round { rate, delivered, lost, queued, .. } = self.round;
+        let all = (rate > 0 && (rate as f64) < FALLING * bandwidth as f64)
+            || lost as f64 > EXCESSIVE * (delivered + lost) as f64;
+        if all { lost } else { queued }
+    }
+
+    /// More of `sent` octets was lost than is tolerated.
+    pub(super) fn is_too_much(&self, sent: u64, bandwidth: u64) -> bool {
+        self.counted(bandwidth) as f64 > TOLERATED * sent as f64
+    }
+}
+
+/// Bounds on what is in flight and on the rate.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bounds {
+    /// Where a queue overflowed, in octets in flight.
+    pub(super) high: Option<u64>,
+    /// Until the next probing: octets in flight, and octets per second.
+    pub(super) low: Option<u64>,
+    /// Octets per second.
+    pub(super) rate_low: Option<u64>,
+}
+
+impl Bounds {
+    /// Losses of a round counted: down to what was delivered, but not by more than [`BETA`].
+    pub(super) fn lower(&mut self, round: &Round, bandwidth: u64, window: u64) {
+        let reduced = |before: u64, seen: u64| seen.max((before as f64 * BETA) as u64);
+        self.rate_low = Some(reduced(self.rate_low.unwrap_or(bandwidth), round.rate));
+        self.low = Some(reduced(self.low.unwrap_or(window), round.delivered));
+    }
+
+    /// Probing begins: forget the short-term bounds.
+    pub(super) fn release(&mut self) {
+        (self.low, self.rate_low) = (None, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn verdict(rtts: [u64; 3], round: Round) -> Verdict {
+        let mut verdict = Verdict { round, ..Verdict::default() };
+        rtts.into_iter().for_each(|rtt| verdict.on_rtt(MS(rtt)));
+        verdict
+    }
+
+    #[test]
+    fn a_loss_counts_only_with_a_queue_a_falling_rate_or_in_excess() {
+        let steady = Round { rate: 1000, delivered: 100_000, ..Round::default() };
+        for (rtts, round, lost, counted) in [
+            ([80, 82, 80], steady, 3000, 0),
+            ([95, 80, 96], steady, 3000, 0), // one short one: no queue
+            ([95, 92, 96], steady, 3000, 3000),
+            ([80, 80, 80], Round { rate: 600, ..steady }, 3000, 3000),
+            ([80, 80, 80], steady, 20_000, 20_000),
+        ] {
+            let mut verdict = verdict(rtts, round);
+            verdict.on_loss(lost, Some(MS(80)));
+            assert_eq!(verdict.counted(1000), counted, "{rtts:?} {round:?}");
+        }
+    }
+
+    #[test]
+    fn lower_bounds_follow_what_is_delivered_but_not_too_fast() {
+        let mut bounds = Bounds::default();
+        bounds.lower(&Round { rate: 900, delivered: 50, ..Round::default() }, 1000, 100);
+        assert_eq!((bounds.rate_low, bounds.low), (Some(900), Some(70)));
+        bounds.lower(&Round { rate: 0, delivered: 60, ..Round::default() }, 1000, 100);
+        assert_eq!((bounds.rate_low, bounds.low), (Some(630), Some(60)));
+        bounds.release();
+        assert_eq!((bounds.rate_low, bounds.low), (None, None));
+    }
+}
