@@ -129,8 +129,47 @@ fn tune_fair() {
             let mm = shares(&[(m, 0), (m, 0)], mbit, rtt, queue, 1);
             let mc = shares(&[(m, 0), (c, 0)], mbit, rtt, queue, 1);
             let cc = shares(&[(c, 0), (c, 0)], mbit, rtt, queue, 1);
-            let jain = |s: &[f64]| s.iter().sum::<f64>().powi(2) / s.len() as f64 / s.iter().map(|x| x * x).sum::<f64>();
-            println!("{mbit} {rtt} {queue}: mm {:.2?} jain {:.3}; mc {:.2?}; cc {:.2?} {:.3}", mm, jain(&mm), mc, cc, jain(&cc));
+            let jain =
+                |s: &[f64]| s.iter().sum::<f64>().powi(2) / s.len() as f64 / s.iter().map(|x| x * x).sum::<f64>();
+            println!(
+                "{mbit} {rtt} {queue}: mm {:.2?} jain {:.3}; mc {:.2?}; cc {:.2?} {:.3}",
+                mm,
+                jain(&mm),
+                mc,
+                cc,
+                jain(&cc)
+            );
+        }
+    }
+}
+
+#[test]
+fn tune_trace() {
+    let Ok(spec) = std::env::var("TRACE") else { return };
+    let n: Vec<f64> = spec.split(',').map(|x| x.parse().expect("number")).collect();
+    let cell = Cell { mbit: n[0] as u64, rtt: n[1] as u64, loss: n[2], reorder: n[3] };
+    let flow = Flow::new(Model::make, Duration::from_millis(cell.rtt) / 2).bytes(n[4] as u64);
+    let mut bench = Bench::new(1, cell.shape(), vec![flow]);
+    for _ in 0..n[6] as u64 {
+        bench.run(millis(n[5]));
+        let got = bench.since_last()[0] as f64 * 8.0 / n[5] / 1e3;
+        let (window, rate, state) = bench.controller(0);
+        let o = bench.outcome(0);
+        println!(
+            "{:?} {got:.2} Mbit/s window {} rate {:.2} {} high {:?} backlog {} lost {} spurious {} again {} done {:?}",
+            bench.now(),
+            window / 1472,
+            rate.unwrap_or(0) as f64 * 8.0 / 1e6,
+            state.phase,
+            state.threshold.map(|t| t / 1472),
+            bench.backlog() / 1500,
+            o.lost / 1472,
+            o.spurious / 1472,
+            o.again,
+            o.done
+        );
+        if o.done.is_some() {
+            break;
         }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! | a loss, and | then |
 //! |---|---|
-//! | the latest round trips lie above the base by more than an eighth of it | it counts: a queue is there |
-//! | the rate delivered in the round is below 0.7 of the bandwidth | it counts: others want their share, or the path became slower |
+//! | the latest round trips lie above the base by more than an eighth of it and ten segments | it counts: a queue is there |
+//! | the rate delivered in the last two rounds is below 0.7 of what was sent | it counts: others want their share, or the path became slower |
 //! | 15 % of a round or more are lost | it counts, whatever the queue: a policer or a queue too short to be seen |
 //! | none of these | it is noise: only repaired |
 //!
-//! An eighth is the rise by which RFC 9406, 4.2 knows a queue. The round trip is the least of the last three
+//! An eighth is the rise by which RFC 9406, 4.2 knows a queue; ten segments are what the pacer lets pass at once, and what an
+//! acknowledgement of the peer may free at once: a sender makes such a queue by itself. The round trip is the least of the last three
 //! samples: a queue that overflows is full for the packets around the lost one, while the peer's hold and jitter are not in all of them.
 
 use std::time::Duration;
@@ -19,8 +20,8 @@ const TOLERATED: f64 = 0.02;
 /// What is lost in a round that cannot be noise.
 const EXCESSIVE: f64 = 0.15;
 const QUEUE_DIVISOR: u32 = 8;
-/// Below it a rise is the grain of clocks and of packets.
-const LEAST_QUEUE: Duration = Duration::from_micros(50);
+/// Segments that leave as one burst.
+const BURST: u64 = 10;
 const FALLING: f64 = 0.7;
 
 /// One round, as far as it went.
@@ -43,6 +44,21 @@ pub(super) struct Round {
 pub(super) struct Verdict {
     latest: [Option<Duration>; 3],
     pub(super) round: Round,
+    /// The rate of the round before.
+    before: u64,
+}
+
+/// What the verdict is measured by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Path {
+    /// The least round trip.
+    pub(super) base: Option<Duration>,
+    /// Octets per second.
+    pub(super) bandwidth: u64,
+    /// Octets per second that were sent.
+    pub(super) sent: u64,
+    /// Octets of a segment.
+    pub(super) segment: u64,
 }
 
 impl Verdict {
@@ -50,31 +66,38 @@ impl Verdict {
         self.latest = [Some(rtt), self.latest[0], self.latest[1]];
     }
 
-    /// The queue that the latest packets saw.
-    fn has_queue(&self, base: Option<Duration>) -> bool {
-        let (Some(base), Some(least)) = (base, self.latest.iter().flatten().min()) else { return false };
-        *least > base + (base / QUEUE_DIVISOR).max(LEAST_QUEUE)
+    /// The latest packets saw a queue.
+    pub(super) fn has_queue(&self, path: Path) -> bool {
+        let (Some(base), Some(least)) = (path.base, self.latest.iter().flatten().min()) else { return false };
+        let burst = Duration::from_nanos(BURST * path.segment * 1_000_000_000 / path.bandwidth.max(1));
+        *least > base + base / QUEUE_DIVISOR + burst
     }
 
-    pub(super) fn on_loss(&mut self, bytes: u64, base: Option<Duration>) {
+    pub(super) fn on_loss(&mut self, bytes: u64, path: Path) {
         self.round.lost += bytes;
-        if self.has_queue(base) {
+        if self.has_queue(path) {
             self.round.queued += bytes;
             self.round.events += 1;
         }
     }
 
+    /// The round is over.
+    pub(super) fn next_round(&mut self) {
+        self.before = self.round.rate;
+        self.round = Round::default();
+    }
+
     /// Octets of losses that count, of the round so far.
-    pub(super) fn counted(&self, bandwidth: u64) -> u64 {
+    pub(super) fn counted(&self, path: Path) -> u64 {
         let Round { rate, delivered, lost, queued, .. } = self.round;
-        let all = (rate > 0 && (rate as f64) < FALLING * bandwidth as f64)
-            || lost as f64 > EXCESSIVE * (delivered + lost) as f64;
-        if all { lost } else { queued }
+        let rate = rate.max(self.before);
+        let falling = rate > 0 && (rate as f64) < FALLING * path.sent as f64;
+        if falling || lost as f64 > EXCESSIVE * (delivered + lost) as f64 { lost } else { queued }
     }
 
     /// More of `sent` octets was lost than is tolerated.
-    pub(super) fn is_too_much(&self, sent: u64, bandwidth: u64) -> bool {
-        self.counted(bandwidth) as f64 > TOLERATED * sent as f64
+    pub(super) fn is_too_much(&self, sent: u64, path: Path) -> bool {
+        self.counted(path) as f64 > TOLERATED * sent as f64
     }
 }
 
@@ -117,17 +140,19 @@ mod tests {
 
     #[test]
     fn a_loss_counts_only_with_a_queue_a_falling_rate_or_in_excess() {
-        let steady = Round { rate: 1000, delivered: 100_000, ..Round::default() };
+        let steady = Round { rate: 1_000_000, delivered: 100_000, ..Round::default() };
+        let path = Path { base: Some(MS(80)), bandwidth: 1_000_000, sent: 1_000_000, segment: 1000 };
         for (rtts, round, lost, counted) in [
             ([80, 82, 80], steady, 3000, 0),
-            ([95, 80, 96], steady, 3000, 0), // one short one: no queue
-            ([95, 92, 96], steady, 3000, 3000),
-            ([80, 80, 80], Round { rate: 600, ..steady }, 3000, 3000),
+            ([105, 80, 106], steady, 3000, 0), // one short one: no queue
+            ([99, 99, 99], steady, 3000, 0),   // what a burst makes
+            ([105, 102, 106], steady, 3000, 3000),
+            ([80, 80, 80], Round { rate: 600_000, ..steady }, 3000, 3000),
             ([80, 80, 80], steady, 20_000, 20_000),
         ] {
             let mut verdict = verdict(rtts, round);
-            verdict.on_loss(lost, Some(MS(80)));
-            assert_eq!(verdict.counted(1000), counted, "{rtts:?} {round:?}");
+            verdict.on_loss(lost, path);
+            assert_eq!(verdict.counted(path), counted, "{rtts:?} {round:?}");
         }
     }
 

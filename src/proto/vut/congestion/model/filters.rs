@@ -107,6 +107,38 @@ impl Excess {
     }
 }
 
+/// Segments in a train that tells something.
+const TRAIN: u64 = 4;
+
+/// How fast the first flight came through: it leaves as one burst, and the bottleneck spreads it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Train {
+    first: Option<Time>,
+    bytes: u64,
+    rate: u64,
+}
+
+impl Train {
+    /// Octets per second, if known.
+    pub(super) fn get(&self) -> Option<u64> {
+        (self.rate > 0).then_some(self.rate)
+    }
+
+    /// Something of the first flight was acknowledged. The fastest beginning counts: the last of it may be held back.
+    pub(super) fn on_ack(&mut self, now: Time, bytes: u64, segment: u64) {
+        let Some(first) = self.first else {
+            self.first = Some(now);
+            return;
+        };
+        self.bytes += bytes;
+        let nanos = now.since(first).as_nanos();
+        if self.bytes >= TRAIN * segment && nanos > 0 {
+            let rate = u128::from(self.bytes) * 1_000_000_000 / nanos;
+            self.rate = self.rate.max(u64::try_from(rate).unwrap_or(u64::MAX));
+        }
+    }
+}
+
 /// What a rate makes in a time.
 pub(super) fn octets(rate: u64, time: Duration) -> u64 {
     u64::try_from(u128::from(rate) * time.as_nanos() / 1_000_000_000).unwrap_or(u64::MAX)
@@ -154,6 +186,18 @@ mod tests {
         assert_eq!(floor.get(), Some(ms(65)));
         floor.on_sample(Time::from_secs(12), Some(ms(40)));
         assert_eq!(floor.get(), Some(ms(40)));
+    }
+
+    #[test]
+    fn a_train_shows_the_bottleneck_even_if_its_tail_is_held() {
+        let mut train = Train::default();
+        for ms in [100, 102, 104] {
+            assert_eq!(train.get(), None);
+            train.on_ack(Time::from_millis(ms), 2000, 1000);
+        }
+        assert_eq!(train.get(), Some(1_000_000));
+        train.on_ack(Time::from_millis(130), 1000, 1000);
+        assert_eq!(train.get(), Some(1_000_000));
     }
 
     #[test]

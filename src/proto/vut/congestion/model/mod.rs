@@ -29,8 +29,8 @@ mod filters;
 
 use super::{Ack, Controller, INITIAL_SEGMENTS, Loss, LossKind, State};
 use crate::proto::time::Time;
-use bounds::{BETA, Bounds, Round, Verdict};
-use filters::{Bandwidth, Excess, Floor, octets};
+use bounds::{BETA, Bounds, Path, Round, Verdict};
+use filters::{Bandwidth, Excess, Floor, Train, octets};
 use std::time::Duration;
 
 /// 4 ln 2: the least gain that doubles the rate each round (5.3.1).
@@ -48,6 +48,9 @@ const LEAST: u64 = 4;
 /// 5.3.1.2: a pipe is full when it grew by less than this for so many rounds.
 const GROWTH: f64 = 1.25;
 const FULL_ROUNDS: u32 = 3;
+/// Fast start: at most so many times what was delivered in a round, and so much of what the first flight's spread shows.
+const FAST_GROWTH: u64 = 12;
+const FAST_SHARE: f64 = 0.75;
 /// 5.3.1.3: StartupFullLossCnt.
 const LOSS_EVENTS: u32 = 6;
 /// 5.3.3.5.2: probe again after 2 to 3 s, or after as many rounds as Reno would take, at most 63.
@@ -117,6 +120,9 @@ pub struct Model {
     verdict: Verdict,
     bounds: Bounds,
     pipe: Pipe,
+    train: Train,
+    /// Fast start is not over.
+    fast: bool,
     phase: Phase,
     phase_at: Time,
     phase_round: u64,
@@ -145,6 +151,8 @@ impl Model {
             verdict: Verdict::default(),
             bounds: Bounds::default(),
             pipe: Pipe::default(),
+            train: Train::default(),
+            fast: true,
             phase: Phase::Startup,
             phase_at: Time::ZERO,
             phase_round: 0,
@@ -173,6 +181,37 @@ impl Model {
     fn product(&self, rate: u64, gain: f64) -> u64 {
         let Some(floor) = self.floor.get().filter(|_| rate > 0) else { return INITIAL_SEGMENTS * self.segment };
         (octets(rate, floor) as f64 * gain) as u64
+    }
+
+    /// What losses are judged by.
+    fn path(&self) -> Path {
+        let nanos = self.smoothed.map_or(1, |smoothed| smoothed.as_nanos().max(1));
+        let by_window = u64::try_from(u128::from(self.window) * 1_000_000_000 / nanos).unwrap_or(u64::MAX);
+        Path {
+            base: self.floor.get(),
+            bandwidth: self.bandwidth.get(),
+            sent: self.rate().min(by_window),
+            segment: self.segment,
+        }
+    }
+
+    /// Fast start: what the first flight's spread leaves room for, as rate and window.
+    fn fast(&self) -> Option<(u64, u64)> {
+        let rate = (self.train.get().filter(|_| self.fast)? as f64 * FAST_SHARE) as u64;
+        Some((rate, octets(rate, self.floor.get()?)))
+    }
+
+    fn step_fast(&mut self, ack: &Ack) {
+        if ack.round <= 1 {
+            self.train.on_ack(ack.now, ack.bytes, self.segment);
+        }
+        let Some((_, room)) = self.fast() else { return };
+        let grown = FAST_GROWTH * self.verdict.round.delivered;
+        if !ack.app_limited {
+            self.window = self.window.max(grown.min(room));
+        }
+        let queue = Path { bandwidth: self.train.get().unwrap_or(0), ..self.path() };
+        self.fast = self.phase == Phase::Startup && self.window < room && !self.verdict.has_queue(queue);
     }
 
     fn least(&self) -> u64 {
@@ -206,11 +245,12 @@ impl Model {
                         self.pipe.rounds += 1;
                     }
                 }
-                let lossy = self.verdict.is_too_much(round.delivered, bandwidth) && round.events >= LOSS_EVENTS;
+                let lossy = self.verdict.is_too_much(round.delivered, self.path()) && round.events >= LOSS_EVENTS;
                 if lossy {
                     self.bounds.high = Some(self.product(bandwidth, 1.0).max(round.delivered));
                 }
-                if lossy || self.pipe.rounds >= FULL_ROUNDS {
+                let enough = if self.verdict.has_queue(self.path()) { 1 } else { FULL_ROUNDS };
+                if lossy || self.pipe.rounds >= enough {
                     self.enter(Phase::Drain, ack.now);
                 }
             }
@@ -218,10 +258,10 @@ impl Model {
             Phase::Up => self.step = (self.step * 2).min(1 << 20),
             _ => {}
         }
-        if !self.phase.is_probing() && self.verdict.counted(bandwidth) > 0 {
+        if !self.phase.is_probing() && self.verdict.counted(self.path()) > 0 {
             self.bounds.lower(round, bandwidth, self.window);
         }
-        self.verdict.round = Round::default();
+        self.verdict.next_round();
     }
 
     /// What an acknowledgement says to the phase.
@@ -286,7 +326,8 @@ impl Model {
     fn judge_probe(&mut self, ack: &Ack) {
         let Some(sample) = &ack.rate else { return };
         let bandwidth = self.bandwidth.get();
-        if matches!(self.phase, Phase::Refill | Phase::Up) && self.verdict.is_too_much(sample.sent_in_flight, bandwidth)
+        if matches!(self.phase, Phase::Refill | Phase::Up)
+            && self.verdict.is_too_much(sample.sent_in_flight, self.path())
         {
             let least = (self.product(bandwidth, 1.0).min(self.window) as f64 * BETA) as u64;
             self.bounds.high = Some(sample.sent_in_flight.max(least));
@@ -340,6 +381,7 @@ impl Controller for Model {
             let round = self.verdict.round;
             self.on_round(ack, &round);
         }
+        self.step_fast(ack);
         self.judge_probe(ack);
         self.step_phase(ack);
         let stale = self.floor.on_sample(ack.now, ack.rtt);
@@ -350,7 +392,7 @@ impl Controller for Model {
     }
 
     fn on_loss(&mut self, loss: &Loss) {
-        self.verdict.on_loss(loss.bytes, self.floor.get());
+        self.verdict.on_loss(loss.bytes, self.path());
         if loss.kind == LossKind::Timeout {
             // the path was gone: what gets through shows what it bears now
             self.saved = self.saved.max(self.window);
@@ -369,6 +411,9 @@ impl Controller for Model {
 
     fn pacing_rate(&self) -> Option<u64> {
         let nanos = self.smoothed?.as_nanos().max(1);
+        if let Some((rate, _)) = self.fast() {
+            return Some(rate);
+        }
         let (gain, _) = self.phase.gains();
         let modelled = (self.rate() as f64 * gain) as u64;
         if self.phase != Phase::Startup && modelled > 0 {
