@@ -173,3 +173,30 @@ fn tune_trace() {
         }
     }
 }
+
+#[test]
+fn tune_pair() {
+    let Ok(spec) = std::env::var("PAIR") else { return };
+    let n: Vec<f64> = spec.split(',').map(|x| x.parse().expect("number")).collect();
+    let base = Duration::from_millis(n[1] as u64);
+    let second: MakeController = if n[3] > 0.0 { Cubic::make } else { Model::make };
+    let flows = [Model::make, second].map(|make| Flow::new(make, base / 2)).to_vec();
+    let mut bench = Bench::new(1, path(n[0] as u64 * 1_000_000, base, Odds::NEVER, n[2]), flows);
+    for _ in 0..n[5] as u64 {
+        bench.run(millis(n[4]));
+        let got: Vec<u64> = bench.since_last().iter().map(|got| got * 8 / n[4] as u64 / 1000).collect();
+        print!("{:?} {got:?} backlog {}", bench.now(), bench.backlog() / 1500);
+        for f in 0..2 {
+            let (window, rate, state) = bench.controller(f);
+            print!(
+                " | {} {} {:.1} {} {:?}",
+                bench.outcome(f).lost / 1472,
+                window / 1472,
+                rate.unwrap_or(0) as f64 * 8.0 / 1e6,
+                state.phase,
+                state.threshold.map(|t| t / 1472)
+            );
+        }
+        println!();
+    }
+}

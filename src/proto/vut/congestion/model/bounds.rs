@@ -97,7 +97,7 @@ impl Verdict {
 
     /// More of `sent` octets was lost than is tolerated.
     pub(super) fn is_too_much(&self, sent: u64, path: Path) -> bool {
-        self.counted(path) as f64 > TOLERATED * sent as f64
+        self.counted(path) as f64 > tune("TOL", TOLERATED) * sent as f64
     }
 }
 
@@ -115,9 +115,17 @@ pub(super) struct Bounds {
 impl Bounds {
     /// Losses of a round counted: down to what was delivered, but not by more than [`BETA`].
     pub(super) fn lower(&mut self, round: &Round, bandwidth: u64, window: u64) {
-        let reduced = |before: u64, seen: u64| seen.max((before as f64 * BETA) as u64);
+        let keep = tune("KEEP", 0.7);
+        let reduced =
+            |before: u64, seen: u64| ((seen.min(before) as f64 * keep) as u64).max((before as f64 * BETA) as u64);
         self.rate_low = Some(reduced(self.rate_low.unwrap_or(bandwidth), round.rate));
         self.low = Some(reduced(self.low.unwrap_or(window), round.delivered));
+    }
+
+    /// A round without a queue: there is room again.
+    pub(super) fn recover(&mut self, by: f64) {
+        let grown = |bound: u64| (bound as f64 * (1.0 + by)) as u64;
+        (self.low, self.rate_low) = (self.low.map(grown), self.rate_low.map(grown));
     }
 
     /// Probing begins: forget the short-term bounds.
@@ -166,4 +174,8 @@ mod tests {
         bounds.release();
         assert_eq!((bounds.rate_low, bounds.low), (None, None));
     }
+}
+
+pub(super) fn tune(name: &str, default: f64) -> f64 {
+    std::env::var(name).map_or(default, |k| k.parse::<f64>().unwrap())
 }

@@ -126,6 +126,8 @@ pub struct Model {
     phase: Phase,
     phase_at: Time,
     phase_round: u64,
+    /// Up to this round, what is found lost was sent before Drain.
+    drained: u64,
     /// When Cruise is over.
     cruise: Duration,
     round: u64,
@@ -156,6 +158,7 @@ impl Model {
             phase: Phase::Startup,
             phase_at: Time::ZERO,
             phase_round: 0,
+            drained: 0,
             cruise: CRUISE_LEAST,
             round: 0,
             step: 1,
@@ -198,7 +201,7 @@ impl Model {
     /// Fast start: what the first flight's spread leaves room for, as rate and window.
     fn fast(&self) -> Option<(u64, u64)> {
         let rate = (self.train.get().filter(|_| self.fast)? as f64 * FAST_SHARE) as u64;
-        Some((rate, octets(rate, self.floor.get()?)))
+        Some((rate, octets(self.train.get()?, self.floor.get()?)))
     }
 
     fn step_fast(&mut self, ack: &Ack) {
@@ -258,8 +261,13 @@ impl Model {
             Phase::Up => self.step = (self.step * 2).min(1 << 20),
             _ => {}
         }
-        if !self.phase.is_probing() && self.verdict.counted(self.path()) > 0 {
+        let answered = self.phase == Phase::Drain
+            || self.round <= self.drained
+            || (self.phase == Phase::Down && self.round <= self.phase_round + bounds::tune("GRACE", 4.0) as u64);
+        if !answered && !self.phase.is_probing() && self.verdict.counted(self.path()) > 0 {
             self.bounds.lower(round, bandwidth, self.window);
+        } else if !self.verdict.has_queue(self.path()) {
+            self.bounds.recover(bounds::tune("GROW", 0.1));
         }
         self.verdict.next_round();
     }
@@ -272,6 +280,7 @@ impl Model {
             Phase::Startup | Phase::Refill => {}
             Phase::Drain => {
                 if ack.in_flight <= product {
+                    self.drained = self.round + 1;
                     self.enter(Phase::Down, ack.now);
                 }
             }
@@ -326,12 +335,15 @@ impl Model {
     fn judge_probe(&mut self, ack: &Ack) {
         let Some(sample) = &ack.rate else { return };
         let bandwidth = self.bandwidth.get();
-        if matches!(self.phase, Phase::Refill | Phase::Up)
-            && self.verdict.is_too_much(sample.sent_in_flight, self.path())
-        {
-            let least = (self.product(bandwidth, 1.0).min(self.window) as f64 * BETA) as u64;
-            self.bounds.high = Some(sample.sent_in_flight.max(least));
-            self.enter(Phase::Down, ack.now);
+        let probing = matches!(self.phase, Phase::Refill | Phase::Up);
+        // what is found lost at the beginning of Down was sent in Up
+        let after = self.phase == Phase::Down && self.round <= self.phase_round + 1;
+        if (probing || after) && self.verdict.is_too_much(sample.sent_in_flight, self.path()) {
+            let fits = (self.product(bandwidth, bounds::tune("HB", 1.0))) + self.excess.get();
+            self.bounds.high = Some(fits);
+            if probing {
+                self.enter(Phase::Down, ack.now);
+            }
         }
     }
 
@@ -351,7 +363,7 @@ impl Model {
             _ => grown.min(most),
         };
         let high = match self.phase {
-            Phase::Cruise | Phase::ProbeRtt(_) => self.headroom(),
+            Phase::Cruise if self.verdict.has_queue(self.path()) => self.headroom(),
             _ => self.bounds.high.unwrap_or(u64::MAX),
         };
         let bound = high.min(self.bounds.low.unwrap_or(u64::MAX));
