@@ -297,7 +297,11 @@ impl Model {
             }
             Phase::Up => {
                 self.raise(ack);
-                let queue = ack.in_flight > self.product(bandwidth, UP_GAIN)
+                // held down by the high bound, only losses say that it is high enough (5.3.3.6)
+                let most = self.product(bandwidth, UP_WINDOW_GAIN);
+                let held = self.bounds.high.is_some_and(|high| high <= self.window && high < most);
+                let queue = !held
+                    && ack.in_flight > self.product(bandwidth, UP_GAIN)
                     && self.floor.get().is_some_and(|floor| ack.now.since(self.phase_at) > floor);
                 if queue {
                     self.enter(Phase::Down, ack.now);
@@ -429,7 +433,8 @@ impl Controller for Model {
         let (gain, _) = self.phase.gains();
         let modelled = (self.rate() as f64 * gain) as u64;
         if self.phase != Phase::Startup && modelled > 0 {
-            return Some(modelled);
+            let smooth = (self.window as f64 * bounds::tune("SMOOTH", 1.25) * 1e9 / nanos as f64) as u64;
+            return Some(modelled.min(smooth).max(1));
         }
         let start = u64::try_from(u128::from(self.window) * 2_000_000_000 / nanos).unwrap_or(u64::MAX);
         Some(modelled.max(start).max(1))
