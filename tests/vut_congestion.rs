@@ -129,15 +129,20 @@ fn tune_fair() {
             let mm = shares(&[(m, 0), (m, 0)], mbit, rtt, queue, 1);
             let mc = shares(&[(m, 0), (c, 0)], mbit, rtt, queue, 1);
             let cc = shares(&[(c, 0), (c, 0)], mbit, rtt, queue, 1);
-            let more: Vec<String> = (1..=4).map(|n| {
-                let base = millis(rtt as f64);
-                let flows = vec![Flow::new(m, base / 2), Flow::new(m, base / 2).start(versile_io::proto::time::Time::from_millis(n * 137))];
-                let mut bench = Bench::new(n, path(mbit * 1_000_000, base, Odds::NEVER, queue), flows);
-                bench.run(Duration::from_secs(60));
-                let s: Vec<f64> = bench.since_last().iter().map(|x| *x as f64).collect();
-                let j = s.iter().sum::<f64>().powi(2) / 2.0 / s.iter().map(|x| x * x).sum::<f64>();
-                format!("{j:.2}")
-            }).collect();
+            let more: Vec<String> = (1..=4)
+                .map(|n| {
+                    let base = millis(rtt as f64);
+                    let flows = vec![
+                        Flow::new(m, base / 2),
+                        Flow::new(m, base / 2).start(versile_io::proto::time::Time::from_millis(n * 137)),
+                    ];
+                    let mut bench = Bench::new(n, path(mbit * 1_000_000, base, Odds::NEVER, queue), flows);
+                    bench.run(Duration::from_secs(60));
+                    let s: Vec<f64> = bench.since_last().iter().map(|x| *x as f64).collect();
+                    let j = s.iter().sum::<f64>().powi(2) / 2.0 / s.iter().map(|x| x * x).sum::<f64>();
+                    format!("{j:.2}")
+                })
+                .collect();
             print!("{more:?} ");
             let jain =
                 |s: &[f64]| s.iter().sum::<f64>().powi(2) / s.len() as f64 / s.iter().map(|x| x * x).sum::<f64>();
@@ -190,7 +195,10 @@ fn tune_pair() {
     let n: Vec<f64> = spec.split(',').map(|x| x.parse().expect("number")).collect();
     let base = Duration::from_millis(n[1] as u64);
     let second: MakeController = if n[3] > 0.0 { Cubic::make } else { Model::make };
-    let flows = vec![Flow::new(Model::make, base / 2), Flow::new(second, base / 2).start(versile_io::proto::time::Time::from_millis(n[6] as u64))];
+    let flows = vec![
+        Flow::new(Model::make, base / 2),
+        Flow::new(second, base / 2).start(versile_io::proto::time::Time::from_millis(n[6] as u64)),
+    ];
     let mut bench = Bench::new(1, path(n[0] as u64 * 1_000_000, base, Odds::NEVER, n[2]), flows);
     for _ in 0..n[5] as u64 {
         bench.run(millis(n[4]));

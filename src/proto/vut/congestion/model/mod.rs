@@ -134,6 +134,8 @@ pub struct Model {
     /// Segments that the high bound grows by in this round of Up, and octets acknowledged towards the next.
     step: u64,
     towards: u64,
+    /// The high bound when Up began.
+    saved_high: u64,
     smoothed: Option<Duration>,
     window: u64,
     /// The window before ProbeRtt or a time-out.
@@ -163,6 +165,7 @@ impl Model {
             round: 0,
             step: 1,
             towards: 0,
+            saved_high: 0,
             smoothed: None,
             window: INITIAL_SEGMENTS * segment,
             saved: 0,
@@ -229,7 +232,10 @@ impl Model {
                 self.cruise = CRUISE_LEAST + Duration::from_millis(self.random % CRUISE_SPREAD_MS);
             }
             Phase::Refill => self.bounds.release(),
-            Phase::Up => (self.step, self.towards) = (1, 0),
+            Phase::Up => {
+                (self.step, self.towards) = (1, 0);
+                self.saved_high = self.bounds.high.unwrap_or(0);
+            }
             Phase::ProbeRtt(_) => self.saved = self.window,
             Phase::Startup | Phase::Drain | Phase::Cruise => {}
         }
@@ -296,10 +302,14 @@ impl Model {
                 }
             }
             Phase::Up => {
-                self.raise(ack);
                 // held down by the high bound, only losses say that it is high enough (5.3.3.6)
                 let most = self.product(bandwidth, UP_WINDOW_GAIN);
-                let held = self.bounds.high.is_some_and(|high| high <= self.window && high < most);
+                let held = self.bounds.high.is_some_and(|high| {
+                    high <= self.window
+                        && high < most
+                        && (high as f64) < bounds::tune("CAP", UP_GAIN) * self.saved_high as f64
+                });
+                self.raise(ack);
                 let queue = !held
                     && ack.in_flight > self.product(bandwidth, UP_GAIN)
                     && self.floor.get().is_some_and(|floor| ack.now.since(self.phase_at) > floor);
