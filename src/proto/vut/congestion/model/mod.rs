@@ -19,17 +19,27 @@
 //! | ProbeRtt | 1 | 0.5 | 5.3.4 |
 //!
 //! The bandwidth is the highest rate sample of two cycles, the delay the least round trip of 10 s, and to the window is added what
-//! acknowledgements clump ([`filters`]). Startup is over when three rounds brought less than a quarter more, or when losses that
-//! count exceed 2 % in a round, at least 6 times (5.3.1.3). Up ends when 1.25 products are in flight, or with such losses;
-//! the high bound is then what was in flight, and grows in Up by 1, 2, 4, ... segments a round (5.5.10). Losses that count in
-//! other phases set the low bounds, down to what was delivered but by at most 0.7 a round, until the next Refill.
+//! acknowledgements clump ([`filters`]). Section numbers below are those of draft-ietf-ccwg-bbr.
+//!
+//! # Where it differs from the draft
+//!
+//! | | why |
+//! |---|---|
+//! | A loss counts as [`bounds`] says | noise on the path is no sign of congestion |
+//! | **Fast start**: the first flight leaves as one burst, and the spread of its acknowledgements shows the bottleneck. Until a queue is seen, the window grows to at most 12 times what a round delivered, and to what that rate needs; at 0.75 of the rate | doubling takes 11 rounds to 30 MB. An estimate that is too high by clumped acknowledgements is bounded by the 12, and each flight is a longer train that shows its queue |
+//! | Startup is over after one round without growth if there is a queue; three without one (5.3.1.2) | the pipe is full then, and more only fills the queue |
+//! | Up ends when 1.25 products are in flight, as in BBR version 2; while the high bound holds it down, only with losses or when it raised the bound by a tenth | a flow alone must not overflow the queue each cycle; a small flow among big ones must be able to grow |
+//! | Losses that count in Refill or Up, or at the beginning of Down, set the high bound to one product and what acknowledgements clump; the draft takes what was in flight | the queue is left to others: CUBIC loses less of it |
+//! | The headroom of Cruise is left only while there is a queue | without one there is room anyway |
+//! | Losses that count in Cruise, or later in Down, take 0.7 of the low bounds; a round without a queue gives back a tenth; the draft goes down to what was delivered, until Refill | a flow that is paced loses less than others do, so what was delivered says too little |
+//! | Not faster than 1.25 windows a round trip | a full window is let go by acknowledgements of ten packets, as bursts that lose more than their share |
 
 mod bounds;
 mod filters;
 
 use super::{Ack, Controller, INITIAL_SEGMENTS, Loss, LossKind, State};
 use crate::proto::time::Time;
-use bounds::{BETA, Bounds, Path, Round, Verdict};
+use bounds::{Bounds, Path, Round, Verdict};
 use filters::{Bandwidth, Excess, Floor, Train, octets};
 use std::time::Duration;
 
@@ -41,6 +51,12 @@ const UP_GAIN: f64 = 1.25;
 const WINDOW_GAIN: f64 = 2.0;
 const UP_WINDOW_GAIN: f64 = 2.25;
 const PROBE_RTT_GAIN: f64 = 0.5;
+/// Held down by the high bound, Up raises it by at most a tenth.
+const UP_GROWTH: f64 = 1.1;
+/// Rounds in which Down drains what Up had put into the queue: 0.25 products at 0.1 of the rate, and one to hear of it.
+const DOWN_ROUNDS: u64 = 4;
+/// Never faster than so many windows a round trip, so that a window which is full does not leave as bursts.
+const SMOOTH: f64 = 1.25;
 /// 2.8: BBR.Headroom leaves 15 % to others.
 const HEADROOM: f64 = 0.85;
 /// 2.7: BBR.MinPipeCwnd, in segments.
@@ -269,11 +285,11 @@ impl Model {
         }
         let answered = self.phase == Phase::Drain
             || self.round <= self.drained
-            || (self.phase == Phase::Down && self.round <= self.phase_round + bounds::tune("GRACE", 4.0) as u64);
+            || (self.phase == Phase::Down && self.round <= self.phase_round + DOWN_ROUNDS);
         if !answered && !self.phase.is_probing() && self.verdict.counted(self.path()) > 0 {
-            self.bounds.lower(round, bandwidth, self.window);
+            self.bounds.lower(bandwidth, self.window);
         } else if !self.verdict.has_queue(self.path()) {
-            self.bounds.recover(bounds::tune("GROW", 0.1));
+            self.bounds.recover();
         }
         self.verdict.next_round();
     }
@@ -305,9 +321,7 @@ impl Model {
                 // held down by the high bound, only losses say that it is high enough (5.3.3.6)
                 let most = self.product(bandwidth, UP_WINDOW_GAIN);
                 let held = self.bounds.high.is_some_and(|high| {
-                    high <= self.window
-                        && high < most
-                        && (high as f64) < bounds::tune("CAP", UP_GAIN) * self.saved_high as f64
+                    high <= self.window && high < most && (high as f64) < UP_GROWTH * self.saved_high as f64
                 });
                 self.raise(ack);
                 let queue = !held
@@ -353,7 +367,7 @@ impl Model {
         // what is found lost at the beginning of Down was sent in Up
         let after = self.phase == Phase::Down && self.round <= self.phase_round + 1;
         if (probing || after) && self.verdict.is_too_much(sample.sent_in_flight, self.path()) {
-            let fits = (self.product(bandwidth, bounds::tune("HB", 1.0))) + self.excess.get();
+            let fits = self.product(bandwidth, 1.0) + self.excess.get();
             self.bounds.high = Some(fits);
             if probing {
                 self.enter(Phase::Down, ack.now);
@@ -443,7 +457,7 @@ impl Controller for Model {
         let (gain, _) = self.phase.gains();
         let modelled = (self.rate() as f64 * gain) as u64;
         if self.phase != Phase::Startup && modelled > 0 {
-            let smooth = (self.window as f64 * bounds::tune("SMOOTH", 1.25) * 1e9 / nanos as f64) as u64;
+            let smooth = (self.window as f64 * SMOOTH * 1e9 / nanos as f64) as u64;
             return Some(modelled.min(smooth).max(1));
         }
         let start = u64::try_from(u128::from(self.window) * 2_000_000_000 / nanos).unwrap_or(u64::MAX);
@@ -454,3 +468,6 @@ impl Controller for Model {
         State { phase: self.phase.name(), threshold: self.bounds.high }
     }
 }
+
+#[cfg(test)]
+mod tests;
