@@ -1,3 +1,5 @@
+//! The phases of the model, on a path of 1 MB/s and 100 ms that the test plays.
+
 use super::super::RateSample;
 use super::*;
 
