@@ -25,6 +25,8 @@
 //! assert_eq!(pair.record(0).arrived, b"hello");
 //! ```
 
+#[cfg(feature = "vut")]
+pub mod flow;
 pub mod net;
 mod pair;
 mod schedule;

@@ -161,7 +161,8 @@ impl Link {
         let at = left + self.shape.delay;
         if self.shape.reorder.draw(&mut self.rng) {
             self.counts.reordered += 1;
-            return Fate::Arrives(at + self.up_to(self.shape.held));
+            let more = self.up_to(self.shape.held - self.shape.held_least);
+            return Fate::Arrives(at + self.shape.held_least + more);
         }
         self.ordered = self.ordered.max(at + self.up_to(self.shape.jitter));
         Fate::Arrives(self.ordered)

@@ -6,16 +6,17 @@ use std::time::Duration;
 /// What one direction is like. As made by [`Shape::new`] it only delays; each method adds one thing.
 #[derive(Clone, Debug)]
 pub struct Shape {
-    pub(super) rate: Option<u64>,
+    pub(in crate::proto::sim) rate: Option<u64>,
     pub(super) queue: u64,
     pub(super) overhead: u64,
-    pub(super) delay: Duration,
+    pub(in crate::proto::sim) delay: Duration,
     pub(super) jitter: Duration,
     pub(super) loss: Loss,
     pub(super) duplicate: Odds,
     pub(super) corrupt: Odds,
     pub(super) reorder: Odds,
     pub(super) held: Duration,
+    pub(super) held_least: Duration,
     pub(super) mtu: usize,
 }
 
@@ -39,6 +40,7 @@ impl Shape {
             corrupt: Odds::NEVER,
             reorder: Odds::NEVER,
             held: Duration::ZERO,
+            held_least: Duration::ZERO,
             mtu: 65_507,
         }
     }
@@ -108,7 +110,14 @@ impl Shape {
     /// A datagram is held back for up to `most`, and others pass it.
     #[must_use]
     pub fn reorder(mut self, odds: Odds, most: Duration) -> Self {
-        (self.reorder, self.held) = (odds, most);
+        (self.reorder, self.held, self.held_least) = (odds, most, Duration::ZERO);
+        self
+    }
+
+    /// A datagram is held back for exactly so long, and others pass it.
+    #[must_use]
+    pub fn reorder_by(mut self, odds: Odds, held: Duration) -> Self {
+        (self.reorder, self.held, self.held_least) = (odds, held, held);
         self
     }
 

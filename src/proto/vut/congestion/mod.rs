@@ -15,12 +15,25 @@
 //! segment for each duplicate acknowledgement since, less what is held to be lost and not sent again. A window needs no
 //! inflation for duplicates then (RFC 5681, 3.2 step 4 comes by itself).
 //!
+//! | controller | when |
+//! |---|---|
+//! | [`Model`] | an option: keeps its rate where datagrams are lost by noise; beside [`Cubic`] in a queue of half a BDP it takes more than its part, so it is no default |
+//! | [`Cubic`] | RFC 9438; what most of the world's TCP does. Slow on a path with random loss |
+//! | [`NewReno`] | the reference, and where a peer gives only cumulative acknowledgements |
+//!
+//! Each module has its rules as a table, with the source of each constant. How they compare is measured by
+//! `tests/vut_congestion.rs`.
+//!
 //! Amounts are octets of stream data. Headers are not counted.
 
+mod cubic;
 mod delivery;
+mod model;
 mod newreno;
 
+pub use cubic::Cubic;
 pub use delivery::{Delivery, RateSample, Snapshot};
+pub use model::Model;
 pub use newreno::NewReno;
 
 use crate::proto::time::Time;

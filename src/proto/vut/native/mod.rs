@@ -27,6 +27,7 @@
 //! | how large may a datagram be | [`mtu`] |
 
 pub mod acks;
+pub mod control;
 pub mod frames;
 pub mod handshake;
 pub mod keys;
