@@ -72,6 +72,7 @@
 //! |---|---|
 //! | none | the library |
 //! | `cli` | the module `tool` and the program `vio` |
+//! | `vut` | the module `proto::vut`: a reliable stream over UDP, without I/O |
 //! | `testkit` | the module `testkit`: probes and conformance for tests of components; `proto::sim`: a link in virtual time |
 //! | `vut` | `proto::vut`: a reliable stream over UDP, without I/O |
 

@@ -400,6 +400,23 @@ mod tests {
     }
 
     #[test]
+    fn a_fifth_n_drives_out_the_oldest_until_that_is_repeated() {
+        let (mut lo, mut hi) = (side(Role::Lo, 9), side(Role::Hi, 9));
+        let _ = hi.handle_negotiation(lo.datagram());
+        let packet = packet(&hi, &mut hi.sealer().expect("keys"), b"x");
+        let _ = lo.handle_negotiation(hi.datagram());
+        for run in 1..=4 {
+            let _ = lo.handle_negotiation(side(Role::Hi, run).datagram());
+        }
+        assert_eq!(lo.candidates.len(), CANDIDATES);
+        let mut copy = packet.clone();
+        assert_eq!(lo.open(&mut copy, Time::ZERO, PTO), Err(OpenError::Forged));
+        assert_eq!(copy, packet, "unchanged");
+        assert_eq!(lo.handle_negotiation(hi.datagram()), Heard::Newest);
+        assert!(lo.open(&mut copy, Time::ZERO, PTO).is_ok());
+    }
+
+    #[test]
     fn a_repeated_n_is_the_newest_again() {
         let (mut lo, hi) = (side(Role::Lo, 9), side(Role::Hi, 9));
         let _ = lo.handle_negotiation(hi.datagram());

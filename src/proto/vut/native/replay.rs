@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn random_numbers_agree_with_a_set() {
-        for seed in 0..20 {
+        for seed in 0..6 {
             let mut random = fastrand::Rng::with_seed(seed);
             let (mut window, mut seen) = (ReplayWindow::new(), BTreeSet::new());
             let mut base = 0u64;

@@ -21,8 +21,8 @@
 //!
 //! # Cost
 //!
-//! An acknowledgement costs its ranges, the packets that are newly acknowledged, and the holes below the highest number; not
-//! what is in flight.
+//! An acknowledgement costs its ranges, the packets that are newly acknowledged, and the holes and lost packets between its lowest
+//! and its highest number; not what is in flight, nor what is remembered.
 
 mod probe;
 mod rate;
@@ -137,7 +137,8 @@ struct Slot<T> {
 /// # Invariants
 ///
 /// 1. `slots` hold the numbers from `base` on, without a gap, at most [`MAX_TRACKED`].
-/// 2. `holes` are, in ascending order, the flying and void numbers below `largest`; `lost` the lost ones, as they were found.
+/// 2. `holes` are the flying and void numbers below `largest`, `lost` the lost ones; both ascend, because a hole is never lost
+///    before one that was sent earlier.
 /// 3. `in_flight` is the sum of the sizes of the flying packets that elicit, and `eliciting` their number.
 #[derive(Clone, Debug)]
 pub struct Ledger<T> {
@@ -314,16 +315,19 @@ impl<T: Clone> Ledger<T> {
 
     /// Those that were taken for lost.
     fn acknowledge_lost(&mut self, ascending: &[(u64, u64)], now: Time, outcome: &mut Outcome) {
-        let mut kept = std::mem::take(&mut self.lost);
-        kept.retain(|&number| {
-            let arrived = contains(ascending, number);
-            if arrived {
+        let first = self.lost.partition_point(|number| *number < ascending[0].0);
+        let mut kept = first;
+        for at in first..self.lost.len() {
+            let number = self.lost[at];
+            if contains(ascending, number) {
                 self.reordering.on_spurious(self.next_number());
                 self.arrive(number, now, outcome);
+            } else {
+                self.lost[kept] = number;
+                kept += 1;
             }
-            !arrived
-        });
-        self.lost = kept;
+        }
+        self.lost.truncate(kept);
     }
 
     /// Those below what was the highest.
@@ -334,22 +338,24 @@ impl<T: Clone> Ledger<T> {
         outcome: &mut Outcome,
         newest: &mut Option<u64>,
     ) -> Result<(), NeverSent> {
-        let mut kept = std::mem::take(&mut self.holes);
-        let mut result = Ok(());
-        kept.retain(|&number| {
-            let arrived = contains(ascending, number);
-            if arrived {
+        let first = self.holes.partition_point(|number| *number < ascending[0].0);
+        let mut kept = first;
+        for at in first..self.holes.len() {
+            let number = self.holes[at];
+            if contains(ascending, number) {
                 if self.slot(number).is_some_and(|slot| slot.fate == Fate::Void) {
-                    result = Err(NeverSent(number));
+                    return Err(NeverSent(number));
                 }
                 self.reordering.on_overtaken();
                 self.arrive(number, now, outcome);
                 *newest = Some(number);
+            } else {
+                self.holes[kept] = number;
+                kept += 1;
             }
-            !arrived
-        });
-        self.holes = kept;
-        result
+        }
+        self.holes.truncate(kept);
+        Ok(())
     }
 
     /// Those above what was the highest; the gaps between become holes.
@@ -515,8 +521,8 @@ impl<T: Clone> Ledger<T> {
         if self.holes.front() == Some(&number) {
             self.holes.pop_front();
         }
-        if let Some(at) = self.lost.iter().position(|lost| *lost == number) {
-            self.lost.remove(at);
+        if self.lost.front() == Some(&number) {
+            self.lost.pop_front();
         }
     }
 
@@ -549,8 +555,7 @@ impl<T: Clone> Ledger<T> {
             self.holes.iter().copied().filter(|n| self.slot(*n).is_some_and(|slot| slot.fate != Fate::Void)).collect();
         assert_eq!(listed, holes, "2");
         let lost: Vec<u64> = numbered().filter(|(_, s)| matches!(s.fate, Fate::Lost(_))).map(|(n, _)| n).collect();
-        let mut listed: Vec<u64> = self.lost.iter().copied().collect();
-        listed.sort_unstable();
+        let listed: Vec<u64> = self.lost.iter().copied().collect();
         assert_eq!(listed, lost, "2");
     }
 }

@@ -138,4 +138,19 @@ mod tests {
         }
         assert_eq!(reordering.window(9, MIN, SMOOTHED), MS(10));
     }
+
+    #[test]
+    fn a_spurious_one_starts_the_sixteen_anew() {
+        let mut reordering = Reordering::default();
+        reordering.on_spurious(1);
+        for round in 1..=31 {
+            if round == 16 {
+                reordering.on_spurious(round * 10);
+                assert_eq!(reordering.window(9, MIN, SMOOTHED), MS(30));
+            }
+            reordering.on_lost(round * 10);
+            reordering.on_acknowledged(round * 10);
+            assert_eq!(reordering.window(9, MIN, SMOOTHED) == MS(10), round == 31, "round {round}");
+        }
+    }
 }
