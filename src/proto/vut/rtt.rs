@@ -62,11 +62,6 @@ impl Rtt {
         self.backoff = (self.backoff + 1).min(16);
     }
 
-    /// Something that had been sent again was acknowledged: the path works, whatever its round trip is.
-    pub fn on_progress(&mut self) {
-        self.backoff = 0;
-    }
-
     /// The smoothed round trip.
     pub fn smoothed(&self) -> Option<Duration> {
         self.smoothed

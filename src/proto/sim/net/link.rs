@@ -1,6 +1,7 @@
 //! `Link`: one direction.
 
 use super::Packet;
+use super::loss::Loss;
 use super::shape::Shape;
 use crate::proto::sim::Rng;
 use crate::proto::time::Time;
@@ -55,6 +56,7 @@ pub struct Link {
     /// When the last datagram arrives that was not held back.
     ordered: Time,
     fallen: bool,
+    drawn_at: Time,
     blackouts: Vec<(Time, Time)>,
     /// What is under way, by arrival and then by entry.
     under_way: BTreeMap<(Time, u64), Packet>,
@@ -71,6 +73,7 @@ impl Link {
             free_at: Time::ZERO,
             ordered: Time::ZERO,
             fallen: false,
+            drawn_at: Time::ZERO,
             blackouts: Vec::new(),
             under_way: BTreeMap::new(),
             entries: 0,
@@ -150,6 +153,8 @@ impl Link {
             left = self.free_at.max(now) + Duration::from_nanos(u64::try_from(takes).unwrap_or(u64::MAX));
             self.free_at = left;
         }
+        self.fallen &= now - self.drawn_at < Loss::LONGEST;
+        self.drawn_at = now;
         if self.shape.loss.draw(&mut self.fallen, &mut self.rng) {
             return Fate::Lost;
         }
@@ -191,7 +196,7 @@ impl Link {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Address, Loss, Odds};
+    use super::super::{Address, Odds};
     use super::*;
 
     fn packet(n: u32, len: usize) -> Packet {

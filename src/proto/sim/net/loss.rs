@@ -1,6 +1,7 @@
 //! How datagrams get lost: each by itself, or in bursts.
 
 use crate::proto::sim::Rng;
+use std::time::Duration;
 
 /// How likely something is, in parts of a million.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +33,7 @@ pub enum Loss {
     /// Each datagram by itself.
     Random(Odds),
     /// Gilbert's two states: in the bad one, datagrams are lost with `bad`, else with `good`. The state is drawn anew with each
-    /// datagram, so a burst is 1 / `recover` datagrams long on average.
+    /// datagram, so a burst is 1 / `recover` datagrams long on average. It does not outlast [`Loss::LONGEST`] without one.
     Burst {
         /// From the good state to the bad one.
         fall: Odds,
@@ -46,6 +47,9 @@ pub enum Loss {
 }
 
 impl Loss {
+    /// A silence of this length ends a burst: one that was counted in datagrams only would last for minutes where few are sent.
+    pub const LONGEST: Duration = Duration::from_secs(1);
+
     /// Bursts of `length` datagrams on average in which all is lost, so that `percent` of all are lost.
     pub fn bursts(percent: f64, length: f64) -> Self {
         let recover = 1.0 / length.max(1.0);
