@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 #[path = "support/tool.rs"]
@@ -33,6 +34,12 @@ fn folder() -> tempfile::TempDir {
     dir
 }
 
+/// One test at a time: a program that another one starts holds for a moment the ports that are looked for here.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The addresses of two peers, each as the other one names it.
 fn addresses() -> [String; 2] {
     let ports = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").expect("a port"));
@@ -45,7 +52,7 @@ fn addresses() -> [String; 2] {
 
 #[test]
 fn a_copy_sends_a_file_and_another_one_receives_it() {
-    let dir = folder();
+    let (_alone, dir) = (alone(), folder());
     let [to, from] = addresses();
     let receiver = vio(dir.path(), &["copy", &from, "file:out", "--json", "--hash"]).spawn().expect("started");
     let sent = run(dir.path(), &["copy", "file:in", &to, "--json", "--hash", "-vvv"]);
@@ -62,7 +69,7 @@ fn a_copy_sends_a_file_and_another_one_receives_it() {
 
 #[test]
 fn a_relay_on_each_side_carries_a_tcp_connection() {
-    let dir = folder();
+    let (_alone, dir) = (alone(), folder());
     let [near, far] = addresses();
     let server = TcpListener::bind("127.0.0.1:0").expect("bound");
     let to = format!("tcp:{}", server.local_addr().expect("bound"));
@@ -99,7 +106,7 @@ fn a_relay_on_each_side_carries_a_tcp_connection() {
 
 #[test]
 fn an_interrupted_sender_is_no_end_for_the_receiver() {
-    let dir = folder();
+    let (_alone, dir) = (alone(), folder());
     let [to, from] = addresses();
     let receiver = vio(dir.path(), &["copy", &from, "file:out"]).spawn().expect("started");
     let mut sender = vio(dir.path(), &["copy", "-", &to]).stdin(Stdio::piped()).spawn().expect("started");
@@ -122,7 +129,7 @@ fn an_interrupted_sender_is_no_end_for_the_receiver() {
 
 #[test]
 fn an_end_that_is_not_proven_can_be_refused() {
-    let dir = folder();
+    let (_alone, dir) = (alone(), folder());
     let [to, from] = addresses();
     let from = format!("{from},unproven=refuse");
     let receiver = vio(dir.path(), &["copy", &from, "file:out"]).spawn().expect("started");
@@ -134,7 +141,7 @@ fn an_end_that_is_not_proven_can_be_refused() {
 
 #[test]
 fn unsafe_secrets_are_refused_in_one_line_that_does_not_tell_them() {
-    let dir = folder();
+    let (_alone, dir) = (alone(), folder());
     secret(dir.path(), "equal", SECRETS[0]);
     secret(dir.path(), "short", "aabbccdd");
     secret(dir.path(), "text", "correct horse battery staple");
@@ -155,7 +162,7 @@ fn unsafe_secrets_are_refused_in_one_line_that_does_not_tell_them() {
 
 #[test]
 fn a_peer_that_is_not_there_is_told_in_one_line() {
-    let dir = folder();
+    let (_alone, dir) = (alone(), folder());
     let silent = UdpSocket::bind("127.0.0.1:0").expect("bound").local_addr().expect("bound");
     let address =
         format!("vut:{silent},bind=127.0.0.1:{},secret-file=a,peer-secret-file=b,timeout=300ms", silent.port() ^ 1);

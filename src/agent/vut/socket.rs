@@ -36,13 +36,26 @@ impl Drop for Held {
 ///
 /// The operating system's.
 pub fn bind(addr: SocketAddr, batching: Batching) -> io::Result<VutSocket> {
-    let udp = Udp::bind(addr, batching)?;
-    let (local, bell) = (udp.local(), Rc::new(Bell::new()));
-    actix_rt::spawn(Endpoint::new(udp, bell.clone()));
-    Ok(VutSocket(Rc::new(Held { bell, local })))
+    Ok(VutSocket::start(Udp::bind(addr, batching)?))
 }
 
 impl VutSocket {
+    /// A socket that somebody else has bound, such as one that was used to learn its public address. Its buffers stay as they
+    /// are.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub fn from_std(socket: std::net::UdpSocket, batching: Batching) -> io::Result<Self> {
+        Ok(Self::start(Udp::adopt(socket, batching)?))
+    }
+
+    fn start(udp: Udp) -> Self {
+        let (local, bell) = (udp.local(), Rc::new(Bell::new()));
+        actix_rt::spawn(Endpoint::new(udp, bell.clone()));
+        Self(Rc::new(Held { bell, local }))
+    }
+
     /// Where it is bound.
     pub fn local(&self) -> SocketAddr {
         self.0.local

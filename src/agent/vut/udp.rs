@@ -57,9 +57,14 @@ impl Udp {
         // the system may give less, and then there is more loss
         let _ = socket.set_recv_buffer_size(BUFFER);
         let _ = socket.set_send_buffer_size(BUFFER);
-        socket.set_nonblocking(true)?;
         socket.bind(&addr.into())?;
-        let socket = UdpSocket::from_std(socket.into())?;
+        Self::adopt(socket.into(), batching)
+    }
+
+    /// Takes a socket that is bound.
+    pub(super) fn adopt(socket: std::net::UdpSocket, batching: Batching) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let socket = UdpSocket::from_std(socket)?;
         let batched = match batching {
             Batching::Auto => UdpSocketState::new((&socket).into())
                 .inspect_err(|error| tracing::debug!(%error, "one datagram a call"))
