@@ -180,6 +180,21 @@ fn an_unclean_end_brings_all_its_data_and_no_end() {
 }
 
 #[test]
+fn what_nobody_reads_does_not_seem_delivered() {
+    run(async {
+        let (a, b) = pair();
+        let a = rig(a.into_stream(), Feed::new(pattern(100_000), 1000), Keep::default());
+        let only_writes = b.into_stream().only(Directions::WriteOnly);
+        let outcome = write_all(only_writes, Feed::new("all of it", 9)).await;
+        assert!(outcome.is_clean(), "{outcome}");
+        let (kept, _) = within(a.sink).await;
+        assert_eq!(kept.expect("the part").bytes, b"all of it");
+        let (_, outcome) = within(a.stream).await;
+        assert!(cause(&outcome).contains("aborted by the peer"), "{outcome}");
+    });
+}
+
+#[test]
 fn an_end_that_is_not_proven_can_count_as_unclean() {
     run(async {
         let (a, b) = pair_with(VutOptions { unproven: Unproven::Refuse, ..VutOptions::default() });

@@ -51,7 +51,7 @@ fn read(path: &Path) -> Result<Vec<u8>, SecretError> {
 /// Hexadecimal digits with white space around.
 fn octets(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.trim_ascii();
-    if text.is_empty() || text.len() as u64 > MOST || text.len() % 2 != 0 {
+    if text.is_empty() || text.len() as u64 > MOST || !text.len().is_multiple_of(2) {
         return None;
     }
     let digit = |c: u8| (c as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok());

@@ -5,9 +5,9 @@
 //! | step | bounded by |
 //! |---|---|
 //! | take in new connections | |
-//! | receive, each datagram to the connection of its source address; others are dropped | [`RECEIVES`] calls |
+//! | receive, each datagram to the connection of its source address; others are dropped | [`Calls::receive`] calls |
 //! | let time pass for those that asked for it | |
-//! | for each that anything happened to: send, take over its events, set its time | [`SENDS`] calls each |
+//! | for each that anything happened to: send, take over its events, set its time | [`Calls::send`] calls each |
 //! | wait | |
 //!
 //! While the system takes no datagram the one batch waits, and no connection is asked for more.
@@ -18,6 +18,8 @@
 
 use super::batch::{Batch, Filled};
 use super::line::{Bell, Holders, Joining, Line};
+#[cfg(doc)]
+use super::udp::Calls;
 use super::udp::Udp;
 use crate::proto::time::Time;
 use std::cell::RefCell;
@@ -29,11 +31,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::time::Sleep;
-
-/// Receiving calls in a turn, before other tasks of the arbiter have theirs (rule F1): each takes at most 8 buffers.
-const RECEIVES: usize = 8;
-/// Sending calls of one connection in a turn, before other connections have theirs.
-const SENDS: usize = 4;
 
 /// A socket, its connections, and when they want to be called.
 pub(super) struct Endpoint {
@@ -118,7 +115,7 @@ impl Endpoint {
 
     /// True if there may be more.
     fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        for _ in 0..RECEIVES {
+        for _ in 0..self.udp.calls().receive {
             let (now, lines, due) = (self.bell.now(), &mut self.lines, &mut self.due);
             let received = self.udp.poll_receive(cx, |from, datagram| {
                 let peer = canonical(from);
@@ -213,7 +210,7 @@ impl Endpoint {
             sends += 1;
             match added {
                 None => return Sent::All,
-                Some(_) if sends == SENDS => return Sent::More,
+                Some(_) if sends >= self.udp.calls().send => return Sent::More,
                 Some(_) => {}
             }
         }

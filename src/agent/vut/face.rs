@@ -44,6 +44,8 @@ pub(super) trait Face: fmt::Debug {
     fn set_read_limit(&mut self, now: Time, limit: u64);
     /// At most `most` octets that arrived.
     fn read(&mut self, now: Time, most: usize) -> Option<Bytes>;
+    /// Octets that can be read now.
+    fn readable(&self) -> usize;
     /// Octets held for the reader, also beyond gaps.
     fn held(&self) -> u64;
 
@@ -113,6 +115,10 @@ impl Face for Connection {
 
     fn read(&mut self, now: Time, most: usize) -> Option<Bytes> {
         self.read(now, most)
+    }
+
+    fn readable(&self) -> usize {
+        self.readable()
     }
 
     fn held(&self) -> u64 {

@@ -6,7 +6,7 @@
 //! | holds items | they are kept until the connection takes them: as much as the peer grants, and [`Config::send_buffer`](crate::proto::vut::Config::send_buffer) (rule M1) |
 //! | ends its sending | ended when the peer has acknowledged all, and the end |
 //! | ends it unclean | when the peer has all, or after [`PATIENCE`], an abort: it takes both directions |
-//! | is over | what still comes is thrown away up to [`PATIENCE`]; then the last words are said, three times |
+//! | is over | the peer's end is awaited up to [`PATIENCE`], then the last words are said, three times; data that nobody reads: an abort |
 //! | is aborted or dropped | an abort |
 //!
 //! The peer may always send 111 octets and, beyond any limit, one: its protocol has no smaller window.
@@ -30,11 +30,6 @@ use tokio::time::{Instant, Sleep};
 /// How long a connection that is given up waits for its peer: to take what was written before an abort, or to end its own
 /// sending before we go; and for our last words. 5 s, as with TCP here.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Octets that the peer may have under way while they are thrown away.
-const DISCARDED: usize = 64 * 1024;
-/// Reads that are thrown away in one turn before other actors of the arbiter have theirs (rule F1); the next datagram
-/// wakes us again.
-const DISCARDS_PER_TURN: usize = 16;
 
 /// An open connection.
 #[derive(Debug)]
@@ -202,18 +197,14 @@ impl Io for VutIo {
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // a direction that was never used ends now
         self.finish();
-        for _ in 0..DISCARDS_PER_TURN {
-            if self.take(DISCARDED).is_none() {
-                break;
-            }
-        }
         let mut line = self.line.borrow_mut();
         line.wait(Wait::Data, cx);
         line.wait(Wait::Progress, cx);
         let (over, ended) = (line.face.has_said_all(), line.theirs != Theirs::Open);
+        let unread = line.face.readable() > 0;
         drop(line);
-        // from the peer's end on, the connection has time limits of its own
-        if !over && (ended || self.poll_patience(cx).is_pending()) {
+        // what nobody reads must not seem delivered; from the peer's end on, the connection has time limits of its own
+        if !over && !unread && (ended || self.poll_patience(cx).is_pending()) {
             return Poll::Pending;
         }
         self.abort();

@@ -27,7 +27,7 @@
 //! |---|---|
 //! | clean end | all data, then an end; ours has ended when the peer has acknowledged it |
 //! | unclean end | all data, then an abort, which takes both directions |
-//! | abort, panic, dropped | an abort |
+//! | abort, panic, dropped, or over with data that nobody read | an abort |
 //! | arbiter stopped | an abort that is said once and may be lost; then a time-out |
 //!
 //! [`VutTransport::status`] tells how it ended, and whether that is proven; [`Unproven`] says what an end counts for that is
