@@ -120,7 +120,7 @@ impl Endpoint {
             let received = self.udp.poll_receive(cx, |from, datagram| {
                 let peer = canonical(from);
                 let Some(entry) = lines.get_mut(&peer) else { return };
-                entry.line.borrow_mut().face.handle_datagram(now, datagram);
+                entry.line.borrow_mut().face.handle_datagram(now, peer, datagram);
                 if !std::mem::replace(&mut entry.is_due, true) {
                     due.push_back(peer);
                 }

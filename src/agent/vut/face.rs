@@ -8,6 +8,7 @@ use crate::proto::vut::wire::DATAGRAM_MAX;
 use crate::proto::vut::{Connection, Event, Stats};
 use bytes::Bytes;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A connection without I/O. Its times count from the start of its socket.
@@ -15,8 +16,8 @@ pub(super) trait Face: fmt::Debug {
     /// The most octets of a datagram of its making.
     fn datagram_max(&self) -> usize;
 
-    /// One came from the peer's address.
-    fn handle_datagram(&mut self, now: Time, datagram: &[u8]);
+    /// One came for it, from this address; its octets may be overwritten, as by opening a packet in place.
+    fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &mut [u8]);
     /// Time has passed.
     fn handle_timeout(&mut self, now: Time);
 
@@ -65,7 +66,8 @@ impl Face for Connection {
         DATAGRAM_MAX
     }
 
-    fn handle_datagram(&mut self, now: Time, datagram: &[u8]) {
+    fn handle_datagram(&mut self, now: Time, _: SocketAddr, datagram: &mut [u8]) {
+        // the peer's address is what the connection was found by
         self.handle_datagram(now, datagram);
     }
 

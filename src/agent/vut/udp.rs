@@ -117,7 +117,7 @@ impl Udp {
     pub(super) fn poll_receive(
         &self,
         cx: &mut Context<'_>,
-        mut take: impl FnMut(SocketAddr, &[u8]),
+        mut take: impl FnMut(SocketAddr, &mut [u8]),
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.socket.poll_recv_ready(cx))?;
@@ -128,12 +128,12 @@ impl Udp {
         }
     }
 
-    fn receive(&self, take: &mut impl FnMut(SocketAddr, &[u8])) -> io::Result<()> {
+    fn receive(&self, take: &mut impl FnMut(SocketAddr, &mut [u8])) -> io::Result<()> {
         ARRIVALS.with_borrow_mut(|room| {
             room.resize(BUFFERS * ROOM, 0);
             match &self.batched {
                 Some(batched) => self.socket.try_io(Interest::READABLE, || self.receive_batch(batched, room, take)),
-                None => self.socket.try_recv_from(room).map(|(len, from)| take(from, &room[..len])),
+                None => self.socket.try_recv_from(room).map(|(len, from)| take(from, &mut room[..len])),
             }
         })
     }
@@ -142,16 +142,16 @@ impl Udp {
         &self,
         batched: &UdpSocketState,
         room: &mut [u8],
-        take: &mut impl FnMut(SocketAddr, &[u8]),
+        take: &mut impl FnMut(SocketAddr, &mut [u8]),
     ) -> io::Result<()> {
         let mut metas = [RecvMeta::default(); BUFFERS];
         let mut rooms = room.chunks_exact_mut(ROOM);
         let mut slices: [IoSliceMut<'_>; BUFFERS] =
             std::array::from_fn(|_| IoSliceMut::new(rooms.next().unwrap_or_default()));
         let filled = batched.recv((&self.socket).into(), &mut slices, &mut metas)?;
-        for (slice, meta) in slices.iter().zip(&metas[..filled]) {
+        for (slice, meta) in slices.iter_mut().zip(&metas[..filled]) {
             // the stride of an empty datagram is 0
-            slice[..meta.len].chunks(meta.stride.max(1)).for_each(|datagram| take(meta.addr, datagram));
+            slice[..meta.len].chunks_mut(meta.stride.max(1)).for_each(|datagram| take(meta.addr, datagram));
         }
         Ok(())
     }
