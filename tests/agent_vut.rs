@@ -384,6 +384,20 @@ fn a_second_connection_to_the_same_peer_is_refused_while_the_first_is_open() {
 }
 
 #[test]
+fn two_sockets_connect_again_while_their_last_connection_still_answers_late_datagrams() {
+    run(async {
+        let bind = || vut::bind("127.0.0.1:0".parse().expect("an address"), Batching::Auto).expect("bound");
+        let (a, b) = (bind(), bind());
+        for n in 0..3_u8 {
+            let secrets = Secrets::new([n + 1; 32], [n + 101; 32]).expect("safe");
+            let there = a.connect(b.local(), secrets.clone(), VutOptions::default());
+            let back = b.connect(a.local(), secrets.swapped(), VutOptions::default());
+            both_ways(there, back, 100_000).await;
+        }
+    });
+}
+
+#[test]
 fn a_supervised_chain_goes_from_file_to_file() {
     run(async {
         let dir = tempfile::tempdir().expect("a folder");
