@@ -22,6 +22,7 @@ fn prints_as_people_write_it() {
         (Peer::tcp(addr("10.0.0.2:80")), "tcp 10.0.0.2:80"),
         (Peer::tcp(addr("[::1]:80")), "tcp [::1]:80"),
         (Peer::Udp(addr("10.0.0.2:53")), "udp 10.0.0.2:53"),
+        (Peer::Vut(addr("10.0.0.2:4000")), "vut 10.0.0.2:4000"),
         (unix("/run/x.sock"), "unix /run/x.sock"),
         (unix("@odd"), "unix ./@odd"),
         (UnixName::Abstract(b"name".to_vec()).into(), "unix @name"),

@@ -3,17 +3,19 @@
 use actix::Arbiter;
 use bytes::Bytes;
 use socket2::SockRef;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use versile_io::agent::stream::{Stream, StreamSettings, WINDOW};
 use versile_io::agent::tcp::{self, TcpOptions};
 use versile_io::component::join;
-use versile_io::component::stock::{Directions, Duplex, HalfClose, Outcome, Sink, Source};
+use versile_io::component::stock::{Directions, Duplex, HalfClose, Outcome, PartResult, Pull, Sink, Source};
+use versile_io::proto::link::{Count, Credit};
 
 #[path = "support/agent.rs"]
 mod support;
@@ -429,5 +431,52 @@ fn a_late_producer_is_refused_with_bytes_kept_whole() {
         join(&outlet, &pair.inlet, None);
         drop((pair, outlet));
         assert!(matches!(within(source).await.1, Outcome::Aborted(_)));
+    });
+}
+
+/// Takes everything, and is never done closing.
+struct Lingers(Rc<Cell<u32>>);
+
+impl Duplex for Lingers {
+    type Item = Bytes;
+
+    fn poll_pull(&mut self, _: Credit, _: &mut Context<'_>) -> Poll<PartResult<Pull<Bytes>>> {
+        Poll::Pending
+    }
+
+    fn consume(&mut self, _: Bytes) -> PartResult {
+        Ok(())
+    }
+
+    fn held(&self) -> Count {
+        Count::ZERO
+    }
+
+    fn poll_progress(&mut self, _: &mut Context<'_>) -> Poll<PartResult> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_finish(&mut self, _: bool, _: &mut Context<'_>) -> Poll<PartResult> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        self.0.set(self.0.get() + 1);
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_part_that_nobody_holds_waits_for_its_close_without_being_polled_again_and_again() {
+    run(async {
+        let polls = Rc::new(Cell::new(0));
+        let (pair, _) = Lingers(polls.clone()).start();
+        let (outlet, source) = Feed::new(Bytes::from_static(b"x"), 1).start();
+        join(&outlet, &pair.inlet, None);
+        drop((pair, outlet));
+        within(source).await;
+        until(|| polls.get() > 0).await;
+        settle().await;
+        assert!(polls.get() < 10, "{} polls", polls.get());
     });
 }

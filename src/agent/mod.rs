@@ -7,6 +7,8 @@
 //!                  │
 //!                 io                      sockets, descriptors that can be waited on, files that cannot
 //!
+//!   vut                                   a Stream too: its io is a connection of a UDP socket's task
+//!
 //!   listener                              accepts, and hands each connection to a factory on an arbiter
 //!   spill                                 a buffer that goes on in a file
 //!   handle                                a trait of read, write and close hooks, and an actor that drives them
@@ -28,3 +30,5 @@ pub mod spill;
 pub mod stream;
 pub mod tcp;
 pub mod unix;
+#[cfg(feature = "vut")]
+pub mod vut;

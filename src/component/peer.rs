@@ -53,6 +53,8 @@ pub enum Peer {
     Fd(i32),
     /// An end of a UDP conversation.
     Udp(SocketAddr),
+    /// An end of a VUT connection.
+    Vut(SocketAddr),
 }
 
 impl Peer {
@@ -75,7 +77,7 @@ impl Peer {
     #[must_use]
     pub const fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp { addr, .. } | Self::Udp(addr) => Some(*addr),
+            Self::Tcp { addr, .. } | Self::Udp(addr) | Self::Vut(addr) => Some(*addr),
             _ => None,
         }
     }
@@ -88,7 +90,7 @@ impl Peer {
     #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
-            Self::Tcp { addr, .. } | Self::Udp(addr) => addr.ip().to_canonical().is_loopback(),
+            Self::Tcp { addr, .. } | Self::Udp(addr) | Self::Vut(addr) => addr.ip().to_canonical().is_loopback(),
             Self::Unix(_) | Self::Pipe | Self::Process { .. } => true,
             Self::File(_) | Self::Fd(_) => false,
         }
@@ -109,7 +111,7 @@ impl Peer {
     #[must_use]
     pub const fn is_bound(&self) -> bool {
         match self {
-            Self::Tcp { addr, .. } | Self::Udp(addr) => addr.port() != 0,
+            Self::Tcp { addr, .. } | Self::Udp(addr) | Self::Vut(addr) => addr.port() != 0,
             Self::Unix(name) => !matches!(name, UnixName::Unnamed),
             Self::File(_) | Self::Process { .. } => true,
             Self::Pipe | Self::Fd(_) => false,
@@ -121,7 +123,7 @@ impl Peer {
     #[must_use]
     pub fn host(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::Tcp { addr, .. } | Self::Udp(addr) => Some(Cow::Owned(numeric_host(*addr))),
+            Self::Tcp { addr, .. } | Self::Udp(addr) | Self::Vut(addr) => Some(Cow::Owned(numeric_host(*addr))),
             Self::Unix(UnixName::Unnamed) => None,
             Self::Unix(name) => Some(Cow::Owned(name.to_string())),
             Self::File(path) => Some(path.to_string_lossy()),
@@ -161,6 +163,7 @@ impl fmt::Display for Peer {
             }
             Self::Fd(number) => write!(f, "fd {number}"),
             Self::Udp(addr) => write!(f, "udp {addr}"),
+            Self::Vut(addr) => write!(f, "vut {addr}"),
         }
     }
 }
@@ -185,21 +188,21 @@ impl From<tokio::net::unix::SocketAddr> for Peer {
     }
 }
 
-/// An IP address is taken for a TCP peer; write [`Peer::Udp`] for the other.
+/// An IP address is taken for a TCP peer; write [`Peer::Udp`] or [`Peer::Vut`] for the others.
 impl From<SocketAddr> for Peer {
     fn from(addr: SocketAddr) -> Self {
         Self::tcp(addr)
     }
 }
 
-/// An IP address is taken for a TCP peer; write [`Peer::Udp`] for the other.
+/// An IP address is taken for a TCP peer; write [`Peer::Udp`] or [`Peer::Vut`] for the others.
 impl From<SocketAddrV4> for Peer {
     fn from(addr: SocketAddrV4) -> Self {
         Self::tcp(addr.into())
     }
 }
 
-/// An IP address is taken for a TCP peer; write [`Peer::Udp`] for the other.
+/// An IP address is taken for a TCP peer; write [`Peer::Udp`] or [`Peer::Vut`] for the others.
 impl From<SocketAddrV6> for Peer {
     fn from(addr: SocketAddrV6) -> Self {
         Self::tcp(addr.into())

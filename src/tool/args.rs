@@ -171,6 +171,14 @@ pub enum UsageError {
         /// The left address.
         address: String,
     },
+    /// Each connection of a listener would open the same VUT connection again.
+    #[error(
+        "relay: {address:?} is one connection, and its secrets are for one only, accepted: a left address that does not listen"
+    )]
+    OneConnection {
+        /// The address.
+        address: String,
+    },
     /// An option of a file is about the other direction.
     #[error("copy: option {option:?} of {address:?} is for {direction} a file, accepted: {accepted}")]
     Direction {
@@ -233,6 +241,9 @@ impl RelayArgs {
         }
         if right.listens() {
             return Err(UsageError::RightListens { address: self.right.to_string() });
+        }
+        if left.listens() && matches!(right, Target::Vut { .. }) {
+            return Err(UsageError::OneConnection { address: self.right.to_string() });
         }
         let of_left = [left.descriptor_read(), left.descriptor_written()];
         let mut of_right = [right.descriptor_read(), right.descriptor_written()].into_iter().flatten();

@@ -9,6 +9,7 @@
 //! | [`manual`] | the manual page and the shell completions |
 //! | [`exit`] | what does the shell learn at the end? |
 //! | `plan` | which agents does an address stand for? |
+//! | `secret` | what is in a secret file, and may it be used? |
 //! | [`run`] | chains, interrupts, and how it went |
 //! | `progress`, `report` | what is told meanwhile, and at the end |
 //!
@@ -29,4 +30,5 @@ mod inherited;
 mod plan;
 mod progress;
 mod report;
+mod secret;
 mod suggest;

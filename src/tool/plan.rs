@@ -5,11 +5,13 @@
 
 use super::address::{self, Spec, Target, UnixName};
 use super::inherited::Inherited;
+use super::secret;
 use crate::agent::listener::{self, Accepted, Bound, ListenOptions};
 use crate::agent::resolve::{Preference, resolve_addrs};
 use crate::agent::stream::{Carry, Stream, StreamSettings};
 use crate::agent::tcp::{self, TcpOptions};
 use crate::agent::unix::{self, UnixOptions};
+use crate::agent::vut::{self, VutOptions};
 use crate::agent::{fd, file, process};
 use crate::component::Peer;
 use crate::component::peer;
@@ -117,7 +119,7 @@ impl End {
 
     /// Whether it connects, and so may ask whether it may.
     pub(super) fn connects(&self) -> bool {
-        matches!(self.spec.target, Target::Tcp { .. } | Target::Unix { .. })
+        matches!(self.spec.target, Target::Tcp { .. } | Target::Unix { .. } | Target::Vut { .. })
     }
 
     /// Whether a program stands behind it, whose failure is an unclean end.
@@ -210,11 +212,7 @@ impl End {
                     send_buffer: options.buffers.send.map(as_u32),
                     receive_buffer: options.buffers.receive.map(as_u32),
                     bind: options.bind,
-                    preference: match options.prefer {
-                        address::Prefer::Any => Preference::Any,
-                        address::Prefer::Ipv4 => Preference::Ipv4First,
-                        address::Prefer::Ipv6 => Preference::Ipv6First,
-                    },
+                    preference: preference(options.prefer),
                     stream: self.settings(options.half_close),
                     ..TcpOptions::default()
                 };
@@ -261,11 +259,34 @@ impl End {
                 let stream = inherited.claim(*number).and_then(|fd| fd::from_fd_as(fd, Peer::Fd(*number), plain));
                 stream.map_err(|error| self.failed(format!("open fd {number}"), &error))?
             }
+            Target::Vut { host, port, options } => {
+                let secrets = secret::read_pair(&options.secret_file, &options.peer_secret_file)
+                    .map_err(|error| self.failed("open", &error))?;
+                vut::connect(host.clone(), *port, secrets, self.vut(options)).into_stream()
+            }
             Target::TcpListen { .. } | Target::UnixListen { .. } => {
                 return Err(self.failed("open", &io::Error::from(io::ErrorKind::InvalidInput)));
             }
         };
         Ok(stream.named(self.label.clone()))
+    }
+
+    fn vut(&self, options: &address::VutOptions) -> VutOptions {
+        let mut vut = VutOptions {
+            bind: Some(options.bind),
+            preference: preference(options.prefer),
+            unproven: match options.unproven {
+                address::Unproven::Accept => vut::Unproven::Accept,
+                address::Unproven::Refuse => vut::Unproven::Refuse,
+            },
+            stream: self.settings(options.half_close),
+            ..VutOptions::default()
+        };
+        if let Some(timeout) = options.timeout {
+            vut.config.handshake = timeout;
+        }
+        vut.config.keep_alive = options.keepalive.or(vut.config.keep_alive);
+        vut
     }
 
     fn stdio(&self, settings: StreamSettings, once: bool) -> io::Result<Stream> {
@@ -339,6 +360,14 @@ fn queue(queue: address::Queue, options: ListenOptions) -> ListenOptions {
         backlog: queue.backlog.and_then(|n| i32::try_from(n).ok()).unwrap_or(options.backlog),
         max: queue.max.map(|n| n as usize),
         ..options
+    }
+}
+
+fn preference(prefer: address::Prefer) -> Preference {
+    match prefer {
+        address::Prefer::Any => Preference::Any,
+        address::Prefer::Ipv4 => Preference::Ipv4First,
+        address::Prefer::Ipv6 => Preference::Ipv6First,
     }
 }
 

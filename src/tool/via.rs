@@ -226,6 +226,8 @@ fn takes_a_copy(target: &Target) -> bool {
     match target {
         Target::File { options, .. } => options.offset.is_none(),
         Target::Fifo { .. } | Target::Exec { .. } | Target::Tcp { .. } | Target::Unix { .. } => true,
+        // a pair of secrets is for one connection
+        Target::Vut { .. } => false,
         Target::Stdio | Target::Fd { .. } | Target::TcpListen { .. } | Target::UnixListen { .. } => false,
     }
 }

@@ -562,7 +562,7 @@ impl<D: Duplex> DuplexActor<D> {
                 Next::Again
             }
             Write::Ending { .. } => Next::Wait,
-            Write::Ended { .. } if !self.output.is_closed() => {
+            Write::Ended { .. } if !self.output.is_closed() && !self.unread => {
                 self.unread = true;
                 Next::Again
             }

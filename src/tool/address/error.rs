@@ -34,6 +34,16 @@ pub enum AddressError {
         /// The form of the kind.
         form: &'static str,
     },
+    /// The kind needs an option that was not given.
+    #[error("{kind}: option {option:?} is missing, accepted: {form}")]
+    MissingOption {
+        /// The kind of address.
+        kind: &'static str,
+        /// The option.
+        option: &'static str,
+        /// The option with its value.
+        form: String,
+    },
     /// Something stands behind a kind that has no more to say.
     #[error("{kind}: {given:?} is too much, accepted: {form}")]
     Unexpected {

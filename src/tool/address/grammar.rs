@@ -21,6 +21,8 @@ pub enum Kind {
     Exec,
     /// A descriptor that the caller has opened.
     Fd,
+    /// A connection to a VUT peer.
+    Vut,
 }
 
 /// A row of [`KINDS`].
@@ -115,6 +117,22 @@ pub const KINDS: &[KindRow] = &[
         keys: &[Key::Stderr],
     },
     KindRow { kind: Kind::Fd, name: "fd", form: "fd:NUMBER", about: "a descriptor that is open already", keys: &[] },
+    KindRow {
+        kind: Kind::Vut,
+        name: "vut",
+        form: "vut:HOST:PORT",
+        about: "a VUT peer over UDP; bind and secrets needed",
+        keys: &[
+            Key::Bind,
+            Key::SecretFile,
+            Key::PeerSecretFile,
+            Key::KeepAlive,
+            Key::Timeout,
+            Key::Prefer,
+            Key::HalfClose,
+            Key::Unproven,
+        ],
+    },
 ];
 
 impl Kind {
@@ -174,6 +192,12 @@ pub enum Key {
     Create,
     /// Where a child's errors go.
     Stderr,
+    /// The file with our secret.
+    SecretFile,
+    /// The file with the peer's secret.
+    PeerSecretFile,
+    /// What an end counts for that is not proven.
+    Unproven,
 }
 
 /// A row of [`KEYS`].
@@ -214,6 +238,9 @@ pub const KEYS: &[KeyRow] = &[
     row(Key::Offset, "offset", Some("SIZE"), "start reading at this byte"),
     row(Key::Create, "create", None, "make the pipe if there is none"),
     row(Key::Stderr, "stderr", Some("inherit|null"), "the command's errors; default inherit"),
+    row(Key::SecretFile, "secret-file", Some("PATH"), "our secret in hexadecimal; mode 0600"),
+    row(Key::PeerSecretFile, "peer-secret-file", Some("PATH"), "the peer's secret, likewise"),
+    row(Key::Unproven, "unproven", Some("accept|refuse"), "an end that may be an abort; default accept"),
 ];
 
 const fn row(key: Key, name: &'static str, value: Option<&'static str>, about: &'static str) -> KeyRow {

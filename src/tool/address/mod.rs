@@ -36,7 +36,7 @@ mod tests;
 pub use error::AddressError;
 pub use options::{
     Buffers, Create, ExecOptions, FifoOptions, FileOptions, HalfClose, Options, Prefer, Queue, Stderr,
-    TcpListenOptions, TcpOptions, UnixListenOptions, UnixOptions,
+    TcpListenOptions, TcpOptions, UnixListenOptions, UnixOptions, Unproven, VutOptions,
 };
 
 use grammar::Kind;
@@ -119,6 +119,15 @@ pub enum Target {
         /// Never negative.
         number: i32,
     },
+    /// `vut:HOST:PORT`: a peer that connects as we do.
+    Vut {
+        /// A name or an IP address, without brackets.
+        host: String,
+        /// 1 to 65535.
+        port: u16,
+        /// Options of the connection.
+        options: VutOptions,
+    },
 }
 
 /// Where a Unix socket is.
@@ -148,6 +157,7 @@ impl Target {
             Self::Fifo { .. } => Kind::Fifo,
             Self::Exec { .. } => Kind::Exec,
             Self::Fd { .. } => Kind::Fd,
+            Self::Vut { .. } => Kind::Vut,
         }
     }
 

@@ -3,6 +3,7 @@
 //! An option that was not given is `None`, `false` or the default of its type; what to do then is for the agent to say.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Options that every kind takes.
@@ -105,6 +106,27 @@ pub struct ExecOptions {
     pub stderr: Stderr,
 }
 
+/// Options of a VUT connection. The secrets themselves are never a part of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VutOptions {
+    /// Where to send from, which is where the peer sends to; never port 0.
+    pub bind: SocketAddr,
+    /// The file with our secret; never empty.
+    pub secret_file: PathBuf,
+    /// The file with the peer's secret; never empty.
+    pub peer_secret_file: PathBuf,
+    /// Ping after this long without data; whole seconds and at least one.
+    pub keepalive: Option<Duration>,
+    /// Give up connecting after this long; more than nothing.
+    pub timeout: Option<Duration>,
+    /// Addresses of the host to try first.
+    pub prefer: Prefer,
+    /// Directions that may end alone.
+    pub half_close: HalfClose,
+    /// What an end counts for that is not proven.
+    pub unproven: Unproven,
+}
+
 /// The kernel's buffers of a socket, in bytes; 1 to [`Buffers::MOST`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -183,6 +205,16 @@ pub enum Stderr {
     Null,
 }
 
+/// What the end of a peer's data counts for, where an abort could look the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Unproven {
+    /// It is the end.
+    #[default]
+    Accept,
+    /// The data is not complete.
+    Refuse,
+}
+
 /// A type whose values are written as one of a few words.
 pub(super) trait Word: Copy + Default + PartialEq + 'static {
     /// The words, in the order in which help lists them.
@@ -200,4 +232,8 @@ impl Word for HalfClose {
 
 impl Word for Stderr {
     const WORDS: &'static [(&'static str, Self)] = &[("inherit", Self::Inherit), ("null", Self::Null)];
+}
+
+impl Word for Unproven {
+    const WORDS: &'static [(&'static str, Self)] = &[("accept", Self::Accept), ("refuse", Self::Refuse)];
 }

@@ -5,6 +5,7 @@ use super::options::{Buffers, Create, Queue, Word};
 use super::{HalfClose, Spec, Target, UnixName, escape};
 use crate::tool::size::{print_duration, print_size};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 /// Writes a whole address.
@@ -61,6 +62,17 @@ pub(super) fn spec(spec: &Spec) -> String {
             command.clone()
         }
         Target::Fd { number } => number.to_string(),
+        Target::Vut { host, port, options } => {
+            text.path(Key::SecretFile, &options.secret_file);
+            text.path(Key::PeerSecretFile, &options.peer_secret_file);
+            text.value(Key::Bind, Some(options.bind.to_string()));
+            text.duration(Key::KeepAlive, options.keepalive);
+            text.duration(Key::Timeout, options.timeout);
+            text.word(Key::Prefer, options.prefer);
+            text.half_close(options.half_close);
+            text.word(Key::Unproven, options.unproven);
+            format!("{}:{port}", bracketed(host))
+        }
     };
     let colon = if matches!(spec.target, Target::Stdio) { "" } else { ":" };
     let target = escape::escape(&target, text.options.is_empty());
@@ -85,6 +97,11 @@ impl Text {
             self.options.push(',');
             self.options.push_str(key.row().name);
         }
+    }
+
+    /// Another option must follow.
+    fn path(&mut self, key: Key, path: &Path) {
+        self.value(key, Some(escape::escape(&path.to_string_lossy(), false)));
     }
 
     fn duration(&mut self, key: Key, duration: Option<Duration>) {

@@ -1,6 +1,6 @@
 //! Addresses as tables, good and bad, and what must hold of any.
 
-use super::grammar::{COMMON, KINDS, Key};
+use super::grammar::{COMMON, KINDS, Key, Kind};
 use super::*;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -176,6 +176,17 @@ fn mistakes_are_told_in_one_line() {
         ),
         ("file:f,nocreate,excl", "file: nocreate and excl contradict one another, accepted: one of them"),
         ("file:f,offset=-1", r#"file: option "offset" has the bad value "-1""#),
+        ("vut:a:1", r#"vut: option "bind" is missing, accepted: bind=ADDR"#),
+        (
+            "vut:a:1,bind=10.0.0.1,secret-file=a,peer-secret-file=b",
+            r#"vut: option "bind" has the bad value "10.0.0.1", accepted: IP:PORT or [IPV6]:PORT, the port not 0"#,
+        ),
+        ("vut:a:1,bind=10.0.0.1:5", r#"vut: option "secret-file" is missing, accepted: secret-file=PATH"#),
+        (
+            "vut:a:1,bind=10.0.0.1:5,secret-file=a",
+            r#"vut: option "peer-secret-file" is missing, accepted: peer-secret-file=PATH"#,
+        ),
+        ("vut:a:1,secret=0a0b", r#"vut: unknown option "secret"; accepted: window=SIZE, bind=ADDR, secret-file=PATH"#),
         ("exec:x,stderr=pipe", r#"exec: option "stderr" has the bad value "pipe", accepted: inherit, null"#),
     ] {
         let told = error(text);
@@ -201,7 +212,9 @@ fn example(key: Key) -> String {
         Key::Window | Key::SndBuf | Key::RcvBuf | Key::Offset => "64KiB",
         Key::KeepAlive | Key::Timeout => "10s",
         Key::Prefer => "ipv6",
-        Key::Bind => "10.0.0.1",
+        Key::Bind => "10.0.0.1:5",
+        Key::SecretFile | Key::PeerSecretFile => r"dir/a\,b",
+        Key::Unproven => "refuse",
         Key::HalfClose => "out",
         Key::Backlog | Key::Max => "7",
         Key::Mode => "0640",
@@ -213,14 +226,21 @@ fn example(key: Key) -> String {
     format!("{}={value}", key.row().name)
 }
 
+const VUT_NEEDS: [Key; 3] = [Key::SecretFile, Key::PeerSecretFile, Key::Bind];
+
 /// The table, the parser and the printer know the same options: none is accepted and then forgotten.
 #[test]
 fn every_option_of_every_kind_arrives() {
     for row in KINDS {
-        let address = row.form.replace("[HOST]", "").replace("HOST", "a").replace("PORT", "1").replace("NUMBER", "3");
+        let form = row.form.replace("[HOST]", "").replace("HOST", "a").replace("PORT", "1").replace("NUMBER", "3");
+        let needed: Vec<Key> = row.all_keys().filter(|key| row.kind == Kind::Vut && VUT_NEEDS.contains(key)).collect();
+        let address = needed.iter().fold(form, |address, key| format!("{address},{}", example(*key)));
         for key in row.all_keys() {
-            let text = format!("{address},{}", example(key));
-            assert_eq!(parse(&text).to_string(), text);
+            let more = if needed.contains(&key) { String::new() } else { format!(",{}", example(key)) };
+            let spec = parse(&format!("{address}{more}"));
+            let printed = spec.to_string();
+            assert!(printed.contains(&format!(",{}", example(key))), "{printed}");
+            assert_eq!(parse(&printed), spec);
         }
         assert_eq!(parse(&address).target.kind(), row.kind);
     }
@@ -335,7 +355,26 @@ fn targets() -> impl Strategy<Value = Target> {
     let exec =
         (texts(), words()).prop_map(|(command, stderr)| Target::Exec { command, options: ExecOptions { stderr } });
     let fd = (0..=i32::MAX).prop_map(|number| Target::Fd { number });
-    prop_oneof![tcp, tcp_listen, unix, unix_listen, Just(Target::Stdio), file, fifo, exec, fd]
+    let vut = (
+        (hosts(), 1..=u16::MAX, any::<std::net::IpAddr>(), 1..=u16::MAX, texts(), texts()),
+        (keepalives(), times(), words(), words(), words()),
+    )
+        .prop_map(
+            |((host, port, ip, bind_port, ours, theirs), (keepalive, timeout, prefer, half_close, unproven))| {
+                let options = VutOptions {
+                    bind: std::net::SocketAddr::new(ip, bind_port),
+                    secret_file: ours.into(),
+                    peer_secret_file: theirs.into(),
+                    keepalive,
+                    timeout,
+                    prefer,
+                    half_close,
+                    unproven,
+                };
+                Target::Vut { host, port, options }
+            },
+        );
+    prop_oneof![tcp, tcp_listen, unix, unix_listen, Just(Target::Stdio), file, fifo, exec, fd, vut]
 }
 
 proptest! {

@@ -6,6 +6,7 @@ use super::{is_digits, nearest};
 use crate::tool::size;
 use grammar::{Key, KindRow};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The longest time that Linux takes before it probes an idle peer, in seconds.
@@ -132,6 +133,25 @@ impl Given {
                 value.parse().ok().or_else(alone)
             },
         )
+    }
+
+    /// An address with a port, which must be there.
+    pub(super) fn bind_with_port(&self) -> Result<SocketAddr, AddressError> {
+        let accepted = || "IP:PORT or [IPV6]:PORT, the port not 0".to_owned();
+        let read = |value: &str| value.parse().ok().filter(|addr: &SocketAddr| addr.port() != 0);
+        self.needed(Key::Bind, self.read_value(Key::Bind, accepted, read)?)
+    }
+
+    /// A path, which must be there.
+    pub(super) fn path(&self, key: Key) -> Result<PathBuf, AddressError> {
+        let accepted = || "a path without a zero byte".to_owned();
+        let read = |value: &str| Some(value.into()).filter(|_| !value.contains('\0'));
+        self.needed(key, self.read_value(key, accepted, read)?)
+    }
+
+    fn needed<T>(&self, key: Key, value: Option<T>) -> Result<T, AddressError> {
+        let missing = || AddressError::MissingOption { kind: self.row.name, option: key.row().name, form: key.form() };
+        value.ok_or_else(missing)
     }
 
     pub(super) fn mode(&self) -> Result<Option<u32>, AddressError> {

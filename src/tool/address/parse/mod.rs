@@ -6,7 +6,7 @@ use super::grammar::{KINDS, Key, Kind, KindRow};
 use super::options::{Buffers, Create, Queue};
 use super::{
     AddressError, ExecOptions, FifoOptions, FileOptions, Options, Spec, Target, TcpListenOptions, TcpOptions,
-    UnixListenOptions, UnixName, UnixOptions, escape,
+    UnixListenOptions, UnixName, UnixOptions, VutOptions, escape,
 };
 use crate::tool::suggest::nearest;
 use given::Given;
@@ -58,6 +58,7 @@ enum Bare {
     Fifo(PathBuf),
     Exec(String),
     Fd(i32),
+    Vut(String, u16),
 }
 
 /// What stands behind the kind, and the kind for the error.
@@ -91,6 +92,10 @@ impl Place<'_> {
             Kind::Fifo => Bare::Fifo(self.text("path")?.into()),
             Kind::Exec => Bare::Exec(self.text("command")?.to_owned()),
             Kind::Fd => Bare::Fd(self.descriptor()?),
+            Kind::Vut => {
+                let (host, port) = self.host_and_port(1)?;
+                Bare::Vut(host.ok_or_else(|| self.missing("host"))?, port)
+            }
         })
     }
 
@@ -223,6 +228,19 @@ impl Bare {
             Self::Fifo(path) => Target::Fifo { path, options: FifoOptions { create: given.flag(Key::Create) } },
             Self::Exec(command) => Target::Exec { command, options: ExecOptions { stderr: given.word(Key::Stderr)? } },
             Self::Fd(number) => Target::Fd { number },
+            Self::Vut(host, port) => {
+                let options = VutOptions {
+                    bind: given.bind_with_port()?,
+                    secret_file: given.path(Key::SecretFile)?,
+                    peer_secret_file: given.path(Key::PeerSecretFile)?,
+                    keepalive: given.keepalive()?,
+                    timeout: given.timeout()?,
+                    prefer: given.word(Key::Prefer)?,
+                    half_close: given.word(Key::HalfClose)?,
+                    unproven: given.word(Key::Unproven)?,
+                };
+                Target::Vut { host, port, options }
+            }
         })
     }
 }
