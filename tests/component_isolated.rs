@@ -22,7 +22,7 @@ use support::{run, until, within};
 use versile_io::component::stock::{Filter, Outbox, Outcome, PartResult};
 use versile_io::component::{AddrExt, Inlet, InletEvent, InletRef, Outlet, OutletEvent, join};
 use versile_io::proto::link::{Cause, Reason, Window};
-use versile_io::supervisor::{Event, Supervisor, Target};
+use versile_io::supervisor::{Again, BackOff, Event, Place, Restart, Supervisor, Target};
 use versile_io::wire;
 
 /// What somebody was told, in order.
@@ -418,5 +418,64 @@ fn supervised_an_abort_of_the_component_takes_the_branch() {
         drop(hub);
         event(&mut events, |e| matches!(e, Event::TornDown { .. }).then(|| e.to_string())).await;
         forgotten(&supervisor).await;
+    });
+}
+
+/// A supervised hub that is armed, with an isolated branch and a factory that never succeeds.
+#[test]
+fn armed_its_own_abort_of_an_isolated_port_is_no_failure_of_the_component() {
+    run(async {
+        let supervisor = Supervisor::start();
+        let (told, main, branch) = (Told::default(), Told::default(), Told::default());
+        let hub = Hub::start_with(&told);
+        let (head, tail) = (Head { output: Outlet::default() }.start(), Tail::new(&branch).start());
+        let main_tail = Tail::new(&main).start();
+        join(&hub.outlet_at::<0>(), &main_tail.inlet(), None);
+        within(supervisor.attach(&head.outlet(), &hub.inlet_at::<0>())).await.expect("attached");
+        let link = within(supervisor.attach(&hub.outlet_at::<1>(), &tail.inlet())).await.expect("attached");
+        let refused = |_: Again| async { Err(Reason::Requested("never".into())) };
+        within(supervisor.restart(Place::Producer(link), Restart::default(), refused)).await.expect("armed");
+        inside(&hub, |hub, _| hub.branch.abort(Reason::Requested("too slow".into()))).await;
+        branch.has("hears Hub: aborted on request: too slow").await;
+        told.has("branch Aborted Hub: aborted on request: too slow").await;
+        assert_eq!(told.count("hears "), 0, "{:?}", told.all());
+        // A1: what it fails of later is told as it is
+        inside(&hub, |hub, _| hub.main.abort(Reason::Requested("no disk".into()))).await;
+        told.has("hears Hub: aborted on request: no disk").await;
+        main.has("hears Hub: aborted on request: no disk").await;
+    });
+}
+
+#[test]
+fn parted_from_a_consumer_that_is_given_up_it_loses_the_attachment_alone() {
+    run(async {
+        for supervisor_goes in [false, true] {
+            let supervisor = Supervisor::start();
+            let mut events = supervisor.watch().await;
+            let (told, main, branch) = (Told::default(), Told::default(), Told::default());
+            let hub = Hub::start_with(&told);
+            let (main_tail, tail) = (Tail::new(&main).start(), Tail::new(&branch).start());
+            within(supervisor.attach(&hub.outlet_at::<0>(), &main_tail.inlet())).await.expect("attached");
+            let link = within(supervisor.attach(&hub.outlet_at::<1>(), &tail.inlet())).await.expect("attached");
+            drop(tail);
+            told.has("main Credit").await;
+            told.has("branch Credit").await;
+            let attempts = if supervisor_goes { 1 } else { 0 };
+            let back_off = BackOff { attempts, first: std::time::Duration::from_secs(60), ..BackOff::default() };
+            let refused = |_: Again| async { Err(Reason::Requested("never".into())) };
+            let restart = Restart { back_off, ..Restart::default() };
+            within(supervisor.restart(Place::Consumer(link), restart, refused)).await.expect("armed");
+            send(&hub, "first").await;
+            inside(&hub, |hub, _| hub.branch.push("panic".into()).expect("room")).await;
+            told.has("branch Detached").await;
+            if supervisor_goes {
+                event(&mut events, |event| matches!(event, Event::Restarting { .. }).then_some(())).await;
+                drop((supervisor, events));
+            } else {
+                event(&mut events, |event| matches!(event, Event::GaveUp { .. }).then_some(())).await;
+            }
+            told.has("branch Aborted Tail: panicked: as it was told").await;
+            lives_on(&hub, &told, &main).await;
+        }
     });
 }

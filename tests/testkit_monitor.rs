@@ -18,10 +18,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{run, until, within};
 use versile_io::component::census::census;
-use versile_io::component::stock::{Filter, Outbox, PartResult, Sink, Source};
+use versile_io::component::stock::{Filter, Outbox, Outcome, PartResult, Sink, Source};
 use versile_io::component::{AddrExt, Inlet, InletEvent, join};
 use versile_io::proto::link::{Limit, LinkId, Payload, Reason, Rule, Side, Window};
-use versile_io::supervisor::{SpliceFailure, Supervisor, Target};
+use versile_io::supervisor::{Again, Event, Place, Restart, SpliceFailure, Supervisor, Target};
 use versile_io::testkit::monitor::{Sight, Sighted};
 use versile_io::testkit::{ConsumerProbe, Ladder, Monitor, MonitorHandle, ProducerProbe, conformance};
 use versile_io::wire;
@@ -463,5 +463,40 @@ fn breaches_are_counted_and_told_without_a_flood() {
         assert_eq!((breach.count, breach.ladder.lines().count()), (9, 3), "{report}");
         assert!(report.to_string().contains("P1  BROKEN"), "{report}");
         assert!(report.to_string().contains("A4  cannot judge"), "{report}");
+    });
+}
+
+/// It does not wait for a neighbour to be rebuilt: the chain ends with that one's cause, and nothing waits for ever.
+#[test]
+fn beside_an_armed_component_that_fails_the_chain_ends_with_its_cause() {
+    struct Fails;
+    impl Sink for Fails {
+        type In = Bytes;
+        fn consume(&mut self, _: Bytes) -> PartResult {
+            Err(Reason::Requested("no disk".into()))
+        }
+    }
+    run(async {
+        let supervisor = Supervisor::start();
+        let mut events = supervisor.watch().await;
+        let (inlet, into, monitor) = Monitor::new("monitor").start::<Bytes>();
+        let (sink, sunk) = Fails.start();
+        let link = within(supervisor.attach(&into, &sink)).await.expect("attached");
+        let never = |_: Again| async { Err(Reason::Requested("never".into())) };
+        within(supervisor.restart(Place::Consumer(link), Restart::default(), never)).await.expect("armed");
+        let (source, sourced) = Pattern::new(1, 1 << 20).start();
+        within(supervisor.attach(&source, &inlet)).await.expect("attached");
+        drop((inlet, into, source, sink));
+        let cause = parts::event(&mut events, |event| match event {
+            Event::TornDown { cause, .. } => Some(cause.to_string()),
+            _ => None,
+        });
+        assert!(cause.await.contains("no disk"));
+        for outcome in [within(sourced).await.1, within(sunk).await.1] {
+            let Outcome::Aborted(cause) = outcome else { panic!("{outcome:?}") };
+            assert!(cause.to_string().contains("no disk"), "{cause}");
+        }
+        parts::forgotten(&supervisor).await;
+        assert_eq!(monitor.report().broken(), []);
     });
 }

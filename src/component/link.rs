@@ -214,14 +214,18 @@ pub struct ComponentHandle {
     pub manage: Box<dyn super::message::ManageHandle>,
 }
 
+/// Why the neighbour that an isolated port waits for is not rebuilt.
+pub(crate) type Loss = OnceLock<Arc<Cause>>;
+
 /// A component whose neighbour failed and is to be rebuilt. Holds it meanwhile; dropped, it aborts it with the cause of the
-/// failure, so that no chain hangs if nobody rebuilds.
+/// failure, so that no chain hangs if nobody rebuilds. One whose port is isolated loses the attachment alone.
 #[derive(Debug)]
 pub struct Parted {
     info: Arc<ComponentInfo>,
     way: Box<dyn super::message::ManageHandle>,
     cause: Arc<Cause>,
     hold: Option<Box<dyn Any + Send>>,
+    isolated: Option<Arc<Loss>>,
     waits: bool,
 }
 
@@ -231,8 +235,9 @@ impl Parted {
         hold: Option<Box<dyn Any + Send>>,
         way: Box<dyn super::message::ManageHandle>,
         cause: Arc<Cause>,
+        isolated: Option<Arc<Loss>>,
     ) -> Self {
-        Self { info, way, cause, hold, waits: true }
+        Self { info, way, cause, hold, isolated, waits: true }
     }
 
     /// Who it is.
@@ -258,8 +263,14 @@ impl Parted {
 
 impl Drop for Parted {
     fn drop(&mut self) {
-        if self.waits {
-            self.way.abort(&self.cause);
+        match &self.isolated {
+            _ if !self.waits => {}
+            Some(loss) => {
+                // nobody else sets it
+                let _ = loss.set(self.cause.clone());
+                self.way.wake();
+            }
+            None => self.way.abort(&self.cause),
         }
         // not before the message is in its mailbox
         drop(self.hold.take());

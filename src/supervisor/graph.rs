@@ -342,7 +342,7 @@ impl Edge {
     /// The components that an abort of the link reaches.
     fn dependent(&self) -> impl Iterator<Item = ComponentId> {
         let ends = [(self.producer, Side::Producer), (self.consumer, Side::Consumer)];
-        ends.into_iter().filter_map(|(end, side)| end.filter(|_| !self.isolated[side as usize]))
+        ends.into_iter().filter_map(|(end, side)| end.filter(|_| !self.is_isolated(side)))
     }
 
     /// Sets the link's cause, and wakes the ports whose components are not told anyway (rule A2: the cell first).
@@ -375,6 +375,11 @@ impl Edge {
     /// How long the outlet has waited, if the link is still held by somebody.
     pub(super) fn link(&self) -> Option<Arc<Link>> {
         self.link.upgrade()
+    }
+
+    /// True if an abort of the link does not reach the component of this side.
+    pub(super) fn is_isolated(&self, side: Side) -> bool {
+        self.isolated[side as usize]
     }
 
     /// True while the consumer may still receive something.

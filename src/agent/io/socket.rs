@@ -223,7 +223,10 @@ impl<S: StreamSocket> Io for SocketIo<S> {
             _ => self.poll_copy(room.max, cx).map_ok(Piece::Heap),
         };
         self.read_over = matches!(&read, Poll::Ready(Ok(piece)) if piece.quantity() == 0);
-        if read.is_pending() {
+        if self.read_over {
+            // nothing is read any more; what lies in the pipe is held by who writes it (M2)
+            self.lift = Lift::default();
+        } else if read.is_pending() {
             self.lift.rest();
         }
         read

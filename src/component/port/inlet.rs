@@ -184,6 +184,7 @@ impl<T: Payload> Inlet<T> {
     /// [`isolated`](Self::isolated) port breaks off the link alone.
     pub fn abort(&mut self, reason: Reason) {
         let cause = match &self.owner {
+            Some(owner) if self.isolation.is_on() => owner.cuts(reason),
             Some(owner) => owner.fails(reason),
             None => ComponentInfo::new("not started", false).blame(reason),
         };
@@ -238,6 +239,10 @@ impl<T: Payload> Inlet<T> {
     /// False if there is nothing to tell.
     #[doc(hidden)]
     pub fn take_cut(&mut self) -> bool {
+        if let Some(cause) = self.isolation.take_loss() {
+            self.core.abort(cause);
+            self.run();
+        }
         if !self.isolation.tell() {
             return false;
         }
@@ -321,6 +326,7 @@ impl<T: Payload> Inlet<T> {
             return None;
         }
         attach.handled = true;
+        self.isolation.joined();
         self.gated = attach.gated;
         let owner = self.owner.as_ref()?;
         let link = &attach.link;
@@ -381,7 +387,7 @@ impl<T: Payload> Inlet<T> {
             if let (Terminal::Suspended { at, cause }, Some(owner), false) =
                 (&terminal, &self.owner, self.core.is_over())
             {
-                owner.parted(link, Side::Consumer, *at, cause);
+                owner.parted(link, Side::Consumer, *at, cause, self.isolation.part());
             }
             link.note(|| Note::Over { link: link.id(), side: Side::Consumer, terminal: terminal.clone() });
         }

@@ -6,10 +6,13 @@
 //!   component aborted ──▶ all of its ports, isolated or not
 //! ```
 //!
+//! A port that was parted because its neighbour failed (rule S1) hears `Aborted` as well if that neighbour is not rebuilt after all.
+//!
 //! From the abort until the hook has heard of it the port is closed, so that nothing is put into the next attachment by mistake.
 //! The hook hears of it at the end of the handler in which the port noticed, or by a message if none ran.
 
 use super::Owner;
+use crate::component::link::Loss;
 use crate::proto::link::Cause;
 use std::sync::Arc;
 
@@ -19,6 +22,8 @@ pub(super) struct Isolation {
     is_on: bool,
     /// The hook has not heard yet.
     untold: bool,
+    /// Since it was parted from a neighbour that is to be rebuilt: whether it is lost.
+    parted: Option<Arc<Loss>>,
     cause: Option<Arc<Cause>>,
     finished: u64,
 }
@@ -46,12 +51,30 @@ impl Isolation {
     }
 
     pub(super) fn is_untold(&self) -> bool {
-        self.untold
+        self.untold || self.parted.as_ref().is_some_and(|loss| loss.get().is_some())
     }
 
     /// The hook is about to hear. False if there is nothing to hear.
     pub(super) fn tell(&mut self) -> bool {
         std::mem::take(&mut self.untold)
+    }
+
+    /// The port is parted from a neighbour that is to be rebuilt. Where to say that it is not; `None` if that takes the component.
+    pub(super) fn part(&mut self) -> Option<Arc<Loss>> {
+        self.parted = self.is_on.then(Arc::default);
+        self.parted.clone()
+    }
+
+    /// The port is attached again.
+    pub(super) fn joined(&mut self) {
+        self.parted = None;
+    }
+
+    /// The cause, once, if the neighbour is not rebuilt after all.
+    pub(super) fn take_loss(&mut self) -> Option<Arc<Cause>> {
+        let cause = self.parted.as_ref()?.get()?.clone();
+        self.parted = None;
+        Some(cause)
     }
 
     /// What the consumer had finished with when the link was aborted.

@@ -16,7 +16,7 @@ pub use outlet::{Asker, Outlet};
 use super::census::Counted;
 use super::control::Envelope;
 use super::identity::ComponentInfo;
-use super::link::{Link, Note, Observer, Parted};
+use super::link::{Link, Loss, Note, Observer, Parted};
 use super::message::ManageHandle;
 use crate::proto::link::{Cause, Count, Reason, Side};
 use std::any::Any;
@@ -72,14 +72,22 @@ impl Owner {
         first.unwrap_or_else(|| self.own.get_or_init(|| self.info.blame(reason))).clone()
     }
 
+    /// The component breaks off the link of an isolated port for this reason: no failure of its own, so the link is not suspended
+    /// (rule S1), and what it fails of later is told as it is (rule A1).
+    fn cuts(&self, reason: Reason) -> Arc<Cause> {
+        let first = self.info.cause().or_else(|| self.broken.get());
+        first.cloned().unwrap_or_else(|| self.info.blame(reason))
+    }
+
     /// True if the cause began in this component. Then a link of which this end is armed is suspended (rule S1).
     fn is_own(&self, cause: &Arc<Cause>) -> bool {
         self.own.get().is_some_and(|own| Arc::ptr_eq(own, cause))
     }
 
-    /// A port was parted from a link whose other end failed: the note of it.
-    fn parted(&self, link: &Link, side: Side, at: Count, cause: &Arc<Cause>) {
-        let parted = Parted::new(self.info.clone(), self.home.hold(), self.home.boxed_manage(), cause.clone());
+    /// A port was parted from a link whose other end failed: the note of it. An `isolated` port is told apart from its component.
+    fn parted(&self, link: &Link, side: Side, at: Count, cause: &Arc<Cause>, isolated: Option<Arc<Loss>>) {
+        let parted =
+            Parted::new(self.info.clone(), self.home.hold(), self.home.boxed_manage(), cause.clone(), isolated);
         // where nobody takes the note, dropping it aborts the component
         link.note(|| Note::Suspended { link: link.id(), side, at, parted });
     }

@@ -244,6 +244,11 @@ impl<T: Payload> Outlet<T> {
     /// False if there is nothing to tell.
     #[doc(hidden)]
     pub fn take_cut(&mut self) -> bool {
+        if let Some(cause) = self.isolation.take_loss() {
+            // what waits for the consumer that does not come goes with it
+            self.core.abort(cause);
+            self.run();
+        }
         if !self.isolation.tell() {
             return false;
         }
@@ -333,6 +338,7 @@ impl<T: Payload> Outlet<T> {
         if let Err(error) = self.core.reserve(reserve.link.cell().clone()) {
             return reserve.refuse(error);
         }
+        self.isolation.joined();
         let Some(owner) = &self.owner else { return };
         reserve.handled = true;
         let link = reserve.link.clone();
@@ -399,7 +405,9 @@ impl<T: Payload> Outlet<T> {
             if let (Terminal::Suspended { at, cause }, Some(owner), false) =
                 (&terminal, &self.owner, self.core.is_over())
             {
-                owner.parted(link, Side::Producer, *at, cause);
+                let finished = link.cell().finished();
+                owner.parted(link, Side::Producer, *at, cause, self.isolation.part());
+                self.isolation.set_finished(finished);
             }
             link.note(|| Note::Over { link: link.id(), side: Side::Producer, terminal: terminal.clone() });
         }
@@ -411,7 +419,9 @@ impl<T: Payload> Outlet<T> {
                 self.peer = None;
                 self.batch.get_mut().take();
                 if self.isolation.keeps(&cause, self.owner.as_ref()) {
-                    self.isolation.set_finished(self.core.cell().map_or(0, |cell| cell.finished()));
+                    if let Some(cell) = self.core.cell() {
+                        self.isolation.set_finished(cell.finished());
+                    }
                     return;
                 }
                 match &self.owner {
@@ -470,6 +480,7 @@ impl<T: Payload> Outlet<T> {
 
     fn cause(&self, reason: Reason) -> Arc<Cause> {
         match &self.owner {
+            Some(owner) if self.isolation.is_on() => owner.cuts(reason),
             Some(owner) => owner.fails(reason),
             None => ComponentInfo::new("not started", false).blame(reason),
         }

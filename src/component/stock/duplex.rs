@@ -109,7 +109,7 @@ pub trait Duplex: Unpin + 'static {
     }
 
     /// A consumer was attached to its outlet, and takes what is pulled in these forms: parcels are pulled only if it takes
-    /// them, and what was pulled for an earlier consumer has nothing to do with this one.
+    /// them, and what was pulled for an earlier consumer has nothing to do with this one. None, once one was detached.
     fn consumer_takes(&mut self, forms: Forms) {
         let _ = forms;
     }
@@ -342,14 +342,15 @@ impl<D: Duplex> DuplexActor<D> {
     fn on_output(&mut self, event: OutletEvent, ctx: &mut Context<Self>) {
         self.drive(ctx);
         match event {
-            OutletEvent::Attached => {
+            // once it is detached, in none: what carried the parcels is given up (M2)
+            OutletEvent::Attached | OutletEvent::Detached => {
                 let forms = self.output.forms();
                 if let Some(part) = self.part.get() {
                     part.consumer_takes(forms);
                 }
             }
             OutletEvent::Credit => self.stage.wanted(),
-            OutletEvent::Detached | OutletEvent::Aborted => {}
+            OutletEvent::Aborted => {}
         }
     }
 

@@ -131,8 +131,14 @@ impl<T: Payload> Outlet<T> {
         self.limit
     }
 
-    /// What may be pushed and sent at once: the limit less what was sent and what waits.
+    /// What may be pushed and sent at once: the limit less what was sent and what waits. None once the consumer has failed: what
+    /// is sent now is lost, and the message that parts this port is on its way (rule S1).
     pub fn credit(&self) -> Credit {
+        if self.is_suspended() { Credit::NONE } else { self.room() }
+    }
+
+    /// The credit as the consumer granted it.
+    fn room(&self) -> Credit {
         if self.phase != OutletPhase::Open || self.closing.is_some() || self.backlog.is_some() {
             return Credit::NONE;
         }
@@ -176,6 +182,10 @@ impl<T: Payload> Outlet<T> {
 
     fn is_attached(&self) -> bool {
         matches!(self.phase, OutletPhase::Reserved | OutletPhase::Open)
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.cell.as_ref().is_some_and(|cell| cell.suspension().is_some())
     }
 
     fn is_current(&self, link: LinkId) -> bool {
@@ -296,7 +306,9 @@ impl<T: Payload> Outlet<T> {
             // A2: the cell is read before each item; what follows is an effect
             self.notice_cause();
         }
-        let fits = parcel.quantity > 0 && parcel.quantity <= self.credit().quantity && self.credit().messages > 0;
+        // what has left its place counts as sent, also if the consumer has failed since the credit was read: S1 then counts it as lost
+        let room = self.room();
+        let fits = parcel.quantity > 0 && parcel.quantity <= room.quantity && room.messages > 0;
         if !fits || !self.forms().kernel {
             return None;
         }
@@ -452,12 +464,10 @@ impl<T: Payload> Outlet<T> {
         if self.phase != OutletPhase::Open {
             return None;
         }
-        let cell = self.cell.as_ref()?;
-        if cell.suspension().is_some() {
-            // S1: what is sent now is lost; the message that parts this port is on its way
+        if self.is_suspended() {
             return None;
         }
-        let link = cell.id();
+        let link = self.cell.as_ref()?.id();
         if let Some(item) = self.take_within_credit() {
             // P1: produced <= limit, always
             self.sent.add(item.quantity());
@@ -592,6 +602,24 @@ mod tests {
 
     fn cause(by: &str) -> Arc<Cause> {
         Cause::new(Reason::Requested("test".into()), Origin::component(by))
+    }
+
+    #[test]
+    fn open_nothing_is_pulled_for_a_consumer_that_has_failed_and_a_parcel_under_way_counts() {
+        let mut outlet = Outlet::<Bytes>::new();
+        let cell = LinkCell::new();
+        cell.set_forms(Forms { kernel: true });
+        outlet.reserve(cell.clone()).expect("free");
+        assert_eq!(grant(&mut outlet, cell.id(), 9, 9), "");
+        cell.arm(Side::Consumer);
+        assert!(cell.suspend(Side::Consumer, &cause("consumer")));
+        assert!(outlet.credit().is_exhausted(), "S1: what is not pulled is not lost");
+        // pulled before it was seen: its bytes are gone from where they came, so it is sent, and counted
+        assert!(outlet.send_parcel(Parcel { quantity: 5, carrier: Arc::new(()) }).is_some());
+        assert_eq!(push(&mut outlet, "abc"), "");
+        assert!(outlet.handle_suspend(cell.id()));
+        assert_eq!(drain(&mut outlet), "[suspended 5]");
+        assert_eq!(outlet.waits(), 3, "for the next consumer");
     }
 
     #[test]

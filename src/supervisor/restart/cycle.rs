@@ -240,9 +240,18 @@ impl SupervisorActor {
         let Some(place) = self.places.remove(id) else { return };
         let (component, name, attempts) = (place.info.id(), place.info.name().clone(), place.attempts.made());
         self.emit(Event::GaveUp { component, name, attempts, cause: cause.clone() }, ctx);
-        let members = self.graph.chain(place.neighbours());
+        let members = self.dependent_on(&place);
         self.abandon(place, &cause, ctx);
         self.tear_down_members(members, cause, ctx);
+    }
+
+    /// What goes with a place: the chains of its neighbours, but of one that was joined by an isolated port.
+    fn dependent_on(&self, place: &Kept) -> BTreeSet<ComponentId> {
+        let lost = place.joints().filter(|(own, joint)| {
+            let edge = joint.link.and_then(|link| self.graph.link(link));
+            edge.is_none_or(|edge| !edge.is_isolated(other(*own)))
+        });
+        self.graph.chain(lost.filter_map(|(_, joint)| joint.beside))
     }
 
     /// These components are torn down: the places among them and beside them are no more.
@@ -266,7 +275,7 @@ impl SupervisorActor {
         }
         let cause = Cause::new(Reason::ShutDown, Origin::component("supervisor"));
         for place in self.places.take(|_| true) {
-            let members = self.graph.chain(place.neighbours());
+            let members = self.dependent_on(&place);
             self.abandon(place, &cause, ctx);
             self.tear_down_members(members, cause.clone(), ctx);
         }
