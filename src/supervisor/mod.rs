@@ -43,6 +43,7 @@ mod abort;
 mod attach;
 mod blame;
 mod budget;
+mod busy;
 mod detach;
 mod event;
 mod export;
@@ -68,14 +69,14 @@ pub use snapshot::{ComponentView, LinkView, Snapshot};
 pub use splice::{SpliceFailure, Spliced};
 pub use watch::{Events, RING};
 
-use crate::component::ComponentId;
 use crate::component::budget::Budget;
 use crate::component::link::{Note, Observer};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, System};
+use busy::Busy;
 use event::Emit;
 use graph::Graph;
 use inbox::{Inbox, Noted, Notes, Reader};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::oneshot;
@@ -166,8 +167,8 @@ pub struct SupervisorActor {
     shutdowns: u64,
     /// One for all links that it makes by itself.
     notes: Option<Arc<dyn Observer>>,
-    /// The components that a splice works on.
-    splicing: BTreeSet<ComponentId>,
+    /// The components that a splice works on, or that stand beside a place that is down.
+    busy: Busy,
     guarding: guard::Guarding,
     budget: budget::Slot,
     /// The components that are rebuilt when they fail.

@@ -59,12 +59,13 @@ impl SupervisorActor {
         place.attempts.failed_after(since.elapsed());
         place.state = State::Failed { cause: cause.clone(), gone: false };
         let (component, name) = (place.info.id(), place.info.name().clone());
+        self.busy.release(place.neighbours());
         for joint in place.joints_mut() {
             let edge = joint.link.and_then(|link| self.graph.link(link));
             joint.beside = edge.and_then(|edge| edge.ends().find(|end| *end != component));
         }
         // splices beside it are refused meanwhile
-        self.splicing.extend(place.neighbours());
+        self.busy.take(place.neighbours());
         self.emit(Event::Suspended { component, name, cause: cause.clone() }, ctx);
     }
 
@@ -229,7 +230,7 @@ impl SupervisorActor {
             }
         }
         let (component, name) = (place.info.id(), place.info.name().clone());
-        self.splicing.retain(|member| !beside.contains(member));
+        self.busy.release(beside);
         old.into_iter().for_each(|link| self.graph.forget(link));
         self.emit(Event::Restarted { component, name, attempts, at, gap }, ctx);
     }
@@ -297,7 +298,7 @@ impl SupervisorActor {
         }
         self.disarm_ports(&place);
         let beside: Vec<ComponentId> = place.neighbours().collect();
-        self.splicing.retain(|member| !beside.contains(member));
+        self.busy.release(beside);
     }
 }
 

@@ -224,12 +224,12 @@ impl Handler<Splice> for SupervisorActor {
                 return;
             }
         };
-        self.splicing.extend(&members);
+        self.busy.take(members.iter().copied());
         // the graph may forget a component that has no link while it is parted
         let ways: Vec<_> = members.iter().filter_map(|id| Some(self.graph.node(*id)?.manage.boxed())).collect();
         let work = async move { work.run(change, within).await };
         ctx.spawn(wrap_future::<_, Self>(work).map(move |done, act, ctx| {
-            act.splicing.retain(|member| !members.contains(member));
+            act.busy.release(members.iter().copied());
             if let Err(SpliceFailure::Broken(cause)) = &done {
                 // the parted neighbours have no link by which they could hear of it
                 ways.iter().for_each(|way| way.abort(cause));

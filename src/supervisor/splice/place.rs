@@ -45,7 +45,7 @@ impl SupervisorActor {
         };
         let ends = tracks.iter().flat_map(|track| [track.first.producer, track.last.consumer]);
         let members: Vec<ComponentId> = ends.chain([middle]).flatten().collect();
-        if members.iter().any(|member| self.splicing.contains(member)) {
+        if members.iter().any(|member| self.busy.holds(*member)) {
             return Err(SpliceFailure::Busy);
         }
         let new = new.map(|new| (new.ways.first().map(|ports| ports.inlet.manage()), new.ways));
