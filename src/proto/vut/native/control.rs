@@ -17,7 +17,6 @@ use super::loss::{Outcome, probe_timeout, rtt::Rtt};
 use crate::proto::time::Time;
 use crate::proto::vut::congestion::{Ack, Controller, Loss, LossKind, MakeController, RateSample, Sent};
 use crate::proto::vut::pacer::Pacer;
-use std::time::Duration;
 
 /// Losses over so many PTO are persistent congestion (RFC 9002 section 7.6.1).
 const PERSISTENT: u32 = 3;
@@ -234,6 +233,7 @@ mod tests {
     use super::super::loss::{Event, Ledger, Sent as Packet};
     use super::*;
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
     #[derive(Debug, Clone, Default)]
     struct Spy(Arc<Mutex<Vec<String>>>);
