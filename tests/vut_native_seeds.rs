@@ -76,6 +76,17 @@ fn trouble(rng: &mut Rng) -> Trouble {
     }
 }
 
+/// Says what ran when a test fails.
+struct OnPanic(String);
+
+impl Drop for OnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.0);
+        }
+    }
+}
+
 fn run(seed: u64) {
     let mut rng = Rng::new(seed);
     let (there, back) = (shape(&mut rng), shape(&mut rng));
@@ -83,6 +94,10 @@ fn run(seed: u64) {
     let mut apps = [app(&mut rng), app(&mut rng)];
     if apps.iter().all(|app| app.ends == Ends::AfterPeer) {
         apps[0].ends = Ends::Written; // or they would wait for each other
+    }
+    for n in 0..2 {
+        // a window for a round trip of half a second, and not more than half an hour for all
+        apps[n].window = apps[n].window.max(apps[1 - n].sends / 1000);
     }
     let who = rng.below(2) as usize;
     let at = Some(rng.below(apps[1 - who].sends + 1));
@@ -102,7 +117,7 @@ fn run(seed: u64) {
         let renewal = if rng.chance(70) { Renewal::NewPort } else { Renewal::SamePort };
         net = net.behind(Nat::new(Duration::from_secs(30), renewal));
     }
-    println!("seed {seed}: {incident:?} {trouble:?} {apps:?} {there:?} {back:?}");
+    let _told = OnPanic(format!("seed {seed}: {incident:?} {trouble:?} {apps:?} {there:?} {back:?}"));
     let [a, b] = apps;
     let mut world = World::new(net, a, b);
     world.strict = cfg!(debug_assertions);

@@ -351,7 +351,7 @@ impl World {
                 c.credit(),
                 c.congestion(),
                 c.round_trip(),
-                end.events,
+                &end.events[end.events.len().saturating_sub(8)..],
                 c.stats()
             ));
             let mut debug = format!("{c:?}");
