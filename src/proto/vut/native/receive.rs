@@ -65,6 +65,14 @@ impl Inbox {
         }
     }
 
+    /// As if all before `position` were read.
+    #[cfg(test)]
+    pub(super) fn starting_at(position: u64) -> Self {
+        let mut inbox = Self::new(position);
+        (inbox.read, inbox.next, inbox.highest, inbox.start) = (position, position, position, position);
+        inbox
+    }
+
     /// Octets that arrived in order so far.
     pub(super) const fn arrived(&self) -> u64 {
         self.next

@@ -68,6 +68,15 @@ impl Outbox {
         }
     }
 
+    /// As if all before `position` were done with.
+    #[cfg(test)]
+    pub(super) fn starting_at(position: u64, keep: u64) -> Self {
+        let mut outbox = Self::new(keep);
+        (outbox.base, outbox.next, outbox.written) = (position, position, position);
+        (outbox.window, outbox.told) = (position, position);
+        outbox
+    }
+
     /// The positions up to which all arrived, and up to which the owner has written.
     pub(super) fn acknowledged(&self) -> u64 {
         self.stopped_at.unwrap_or(self.base)

@@ -10,7 +10,7 @@ use crate::proto::vut::native::close::{Input, Note, Output};
 use crate::proto::vut::native::control::{Control, Newest, View};
 use crate::proto::vut::native::frames::{AckView, Frame, Frames};
 use crate::proto::vut::native::handshake::{FIRST_REPEAT, Heard};
-use crate::proto::vut::native::loss::{Event as Fate, Outcome, Sent};
+use crate::proto::vut::native::loss::{Event as Fate, Ledger, Outcome, Sent};
 use crate::proto::vut::native::mtu::MtuSearch;
 use crate::proto::vut::native::negotiation::BASE_DATAGRAM;
 use crate::proto::vut::native::packet::OpenError;
@@ -269,6 +269,8 @@ impl<A: Address> Connection<A> {
                 self.on_outcome(now, outcome, "acknowledgement");
             }
             Err(_) => {
+                // it is of no use any more, and our ABORT needs one
+                self.ledger = Ledger::new();
                 self.stats.malformed += 1;
                 self.fail(now, CloseReason::Violation);
             }
