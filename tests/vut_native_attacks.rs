@@ -181,7 +181,7 @@ fn a_million_datagrams_that_do_not_authenticate_change_nothing_but_a_counter() {
     let plain = |world: &World| {
         let text = format!("{:?}", world.ends[1].endpoint);
         let counters = ["forged: ", "old: ", "ignored: "];
-        let mut parts = text.split_inclusive(|c: char| c == ' ').peekable();
+        let mut parts = text.split_inclusive(' ').peekable();
         let mut out = String::new();
         while let Some(part) = parts.next() {
             out.push_str(part);

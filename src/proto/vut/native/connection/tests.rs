@@ -6,6 +6,7 @@ use super::super::packet::WearLimits;
 use super::super::role::Secrets;
 use super::*;
 use crate::proto::vut::native::handshake::Own;
+use bytes::Bytes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct At(u8);
