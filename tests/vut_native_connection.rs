@@ -184,3 +184,14 @@ fn datagrams_grow_to_what_the_path_carries() {
         assert_eq!(world.run_to_end(Time::from_secs(60)), [PROVEN, PROVEN]);
     }
 }
+
+#[test]
+fn two_that_have_settled_do_not_answer_each_others_negotiation_for_ever() {
+    // a round trip longer than the distance of repetitions, so that both are repeated
+    let mut world = World::new(clean(Shape::new(ms(400))), App::idle(100), App::idle(100));
+    world.connect();
+    world.run_until(Time::from_secs(3), |_| false);
+    let sent = world.a().datagrams + world.b().datagrams;
+    world.run_until(Time::from_secs(13), |_| false);
+    assert_eq!(world.a().datagrams + world.b().datagrams, sent, "all is said");
+}

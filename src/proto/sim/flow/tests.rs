@@ -1,3 +1,5 @@
+//! Flows over a simulated bottleneck.
+
 use super::*;
 use crate::proto::vut::congestion::{Cubic, NewReno};
 

@@ -271,6 +271,17 @@ impl Connection {
         self.life == Life::Gone
     }
 
+    /// True once it is over and has said so as often as it does unasked: an owner that cannot stay any longer loses only
+    /// answers to a peer that asks again.
+    pub fn has_said_all(&self) -> bool {
+        match self.life {
+            Life::Live => false,
+            Life::Failing { left, .. } => left == 0,
+            Life::Lingering(linger) => linger.left == 0 && self.answer_at.is_none(),
+            Life::Gone => true,
+        }
+    }
+
     /// What was counted.
     pub fn stats(&self) -> Stats {
         Stats { lost_octets: self.flow.lost(), ..self.stats }

@@ -222,6 +222,12 @@ impl<A: Address> Endpoint<A> {
         either!(self, talk => talk.is_gone(), matches!(self.talk, Talk::Over))
     }
 
+    /// True once it is over and has said so as often as it does unasked: an owner that cannot stay any longer loses only
+    /// answers to a peer that asks again.
+    pub fn has_said_all(&self) -> bool {
+        either!(self, talk => talk.has_said_all(), matches!(self.talk, Talk::Over))
+    }
+
     /// What was counted.
     pub fn stats(&self) -> Stats {
         let inner = either!(self, talk => talk.stats(), Stats::default());

@@ -4,6 +4,7 @@
 use super::{Cargo, Connection, Keys, Life, Purpose};
 use crate::proto::time::Time;
 use crate::proto::vut::closing::Proof;
+use crate::proto::vut::congestion::INITIAL_SEGMENTS;
 use crate::proto::vut::event::{CloseReason, Event};
 use crate::proto::vut::native::acks::Press;
 use crate::proto::vut::native::close::{Input, Note, Output};
@@ -35,7 +36,9 @@ impl<A: Address> Connection<A> {
         let heard = match &mut self.keys {
             Keys::Shaking(handshake) => handshake.handle_negotiation(datagram),
             Keys::Settled(settled) => {
-                match settled.answer(datagram, now) {
+                // who has acknowledged a packet has our N; two that answer each other's would never end
+                let lacks_ours = self.ledger.delivered() == 0;
+                match settled.answer(datagram, now).filter(|_| lacks_ours) {
                     Some(own) => self.greeting.wanted = Some(own.to_vec()),
                     None => self.stats.ignored += 1,
                 }
@@ -312,9 +315,17 @@ impl<A: Address> Connection<A> {
     }
 
     fn follow_size(&mut self) {
-        if self.mtu.current() != self.size {
-            self.size = self.mtu.current();
-            self.control.on_datagram_size(self.size);
+        let (before, size) = (self.size, self.mtu.current());
+        if size == before {
+            return;
+        }
+        self.size = size;
+        let initial = INITIAL_SEGMENTS * u64::from(size);
+        if before == BASE_DATAGRAM && self.ledger.lost() == 0 && self.control.controller().window() < initial {
+            // the initial window is ten datagrams of the size that the path carries, not of the one that it was searched with
+            self.control = Control::new(self.config.controller, size);
+        } else {
+            self.control.on_datagram_size(size);
         }
     }
 
