@@ -28,6 +28,10 @@ const BATCH_OCTETS: usize = 65_507;
 const LEAST: usize = OVERHEAD + 64;
 /// So many ranges wait to be forgotten when the peer is asked to acknowledge an acknowledgement.
 const MANY_RANGES: usize = 8;
+/// Probes up to this size, what Ethernet carries over IPv4, are sent at once: most paths have it.
+const MODEST: u16 = 1472;
+/// Larger ones when the congestion window is so many times as large, or nothing waits.
+const PROBE_SHARE: u64 = 4;
 /// Between two packet numbers that are left out lie at most so many.
 const SKIP_WITHIN: u64 = 2048;
 
@@ -107,7 +111,10 @@ impl<A: Address> Connection<A> {
         if buf.len() < length {
             return None;
         }
-        if !self.control.has_room(self.ledger.in_flight(), size) || self.control.due(now, size) > now {
+        let (window, in_flight) = self.congestion();
+        // a large one that is lost would stand in the way of data for a round trip
+        let small = size <= MODEST || u64::from(size) * PROBE_SHARE <= window || !self.outbox.has_work();
+        if !small || !self.control.has_room(in_flight, size) || self.control.due(now, size) > now {
             return None;
         }
         let mut writer = FrameWriter::new(buf.get_mut(HEADER..length - TAG)?);
