@@ -185,7 +185,9 @@ fn run(seed: u64) {
             println!("{} {:?} to {} {:02x} {}", sent.at, sent.side, sent.to, sent.data[0], sent.data.len());
         }
     }
-    assert!(after <= 40, "{after} datagrams after the end");
+    // what is under way when one gives up still arrives, and may be acknowledged
+    let most = if matches!(incident, Incident::Aborts(_)) { 200 } else { 40 };
+    assert!(after <= most, "{after} datagrams after the end");
 }
 
 #[test]

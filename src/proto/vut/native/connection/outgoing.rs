@@ -101,20 +101,23 @@ impl<A: Address> Connection<A> {
         self.dispatch(now, buf, length, to, Cargo { purpose: Purpose::Address, ..Cargo::default() }, true)
     }
 
-    /// PING and padding.
-    fn size_probe(&mut self, now: Time, buf: &mut [u8]) -> Option<usize> {
+    /// The size that is to be tried, and when; none if none is, or something must come in first.
+    pub(super) fn size_due(&mut self, now: Time) -> Option<(u16, Time)> {
         if self.life != Life::Live || !self.is_connected() || !self.path.is_validated() || self.outbox.has_lost() {
             return None;
         }
         let size = self.mtu.poll_probe(now)?;
-        let length = usize::from(size);
-        if buf.len() < length {
-            return None;
-        }
         let (window, in_flight) = self.congestion();
         // a large one that is lost would stand in the way of data for a round trip
         let small = size <= MODEST || u64::from(size) * PROBE_SHARE <= window || !self.outbox.has_work();
-        if !small || !self.control.has_room(in_flight, size) || self.control.due(now, size) > now {
+        (small && self.control.has_room(in_flight, size)).then(|| (size, self.control.due(now, size)))
+    }
+
+    /// PING and padding.
+    fn size_probe(&mut self, now: Time, buf: &mut [u8]) -> Option<usize> {
+        let (size, _) = self.size_due(now).filter(|(_, at)| *at <= now)?;
+        let length = usize::from(size);
+        if buf.len() < length {
             return None;
         }
         let mut writer = FrameWriter::new(buf.get_mut(HEADER..length - TAG)?);

@@ -19,7 +19,8 @@ impl<A: Address> Connection<A> {
         let paced = if blocked { None } else { self.paced(now) };
         let shaking_until = shaking.then_some(self.greeting.deadline);
         let acks = self.acks.poll_timeout().filter(|_| !blocked && self.sealer.is_some());
-        let size = self.mtu.poll_timeout().filter(|_| self.life == Life::Live);
+        let size = self.size_due(now).map(|(_, at)| at);
+        let size = size.or_else(|| self.mtu.poll_timeout().filter(|_| self.life == Life::Live));
         let greets = self.greeting.repeats.poll_timeout().filter(|_| shaking);
         [
             greets,
