@@ -58,6 +58,18 @@ pub enum CloseReason {
     /// The peer did not answer our close.
     #[error("the peer did not answer the close")]
     CloseUnanswered,
+    /// We speak only the native profile, and a hello came that does not.
+    #[error("no answer from the peer in the native profile; it seems to know only VUT 0.8")]
+    OnlyLegacy,
+    /// The peer is native, but somebody answered in its place as if it were not: a recorded hello. Use mode native, or new secrets.
+    #[error("somebody tried to talk the connection down to VUT 0.8")]
+    Downgraded,
+    /// The peer, which is authentic, broke the protocol.
+    #[error("the peer broke the protocol")]
+    Violation,
+    /// A key or the packet numbers are used up, which only a peer that acknowledges nothing, or an attack, brings about.
+    #[error("the keys of the connection are used up")]
+    WornOut,
 }
 
 impl CloseReason {

@@ -37,6 +37,8 @@
 //! | `rtt`, `pacer`, `congestion` | how long to wait, how fast to send, how much |
 //! | `flow` | puts these together |
 //! | `closing` | how each direction ends |
+//! | `greeting`, `endpoint` | which profile is spoken: [`Endpoint`] is a connection in either |
+//! | [`native`] | the profile between two of ours |
 //! | `repair` | what one existing peer spoils, and how it is read all the same |
 //!
 //! ```
@@ -75,8 +77,10 @@ pub mod wire;
 mod closing;
 mod config;
 mod connection;
+mod endpoint;
 mod event;
 mod flow;
+mod greeting;
 mod handshake;
 mod owed;
 mod receive;
@@ -89,6 +93,7 @@ mod trace;
 pub use closing::Proof;
 pub use config::Config;
 pub use connection::Connection;
+pub use endpoint::{Endpoint, Fresh, Profile, Setup, SetupError};
 pub use event::{CloseReason, Event, WriteError};
 pub use stats::Stats;
 pub use trace::{Record, Tracer};

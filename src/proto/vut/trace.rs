@@ -24,6 +24,24 @@ pub enum Record {
         /// Octets of its data.
         data: usize,
     },
+    /// A packet of the native profile was handed out.
+    PacketSent {
+        /// Its number.
+        number: u64,
+        /// Octets of the datagram.
+        octets: usize,
+        /// Octets of stream data.
+        data: u64,
+        /// It asks for an acknowledgement.
+        eliciting: bool,
+    },
+    /// A packet of the native profile was opened.
+    PacketReceived {
+        /// Its number.
+        number: u64,
+        /// Octets of the datagram.
+        octets: usize,
+    },
     /// A datagram was dropped.
     Dropped {
         /// Why, in a word.
@@ -77,6 +95,13 @@ impl Record {
                 ("transport:packet_sent", format!(r#"{},"again":{again}}}"#, datagram(header, *data)))
             }
             Self::Received { header, data } => ("transport:packet_received", format!("{}}}", datagram(header, *data))),
+            Self::PacketSent { number, octets, data, eliciting } => (
+                "transport:packet_sent",
+                format!(r#"{{"packet_number":{number},"length":{octets},"data":{data},"eliciting":{eliciting}}}"#),
+            ),
+            Self::PacketReceived { number, octets } => {
+                ("transport:packet_received", format!(r#"{{"packet_number":{number},"length":{octets}}}"#))
+            }
             Self::Dropped { why, octets } => {
                 ("transport:packet_dropped", format!(r#"{{"trigger":"{why}","length":{octets}}}"#))
             }

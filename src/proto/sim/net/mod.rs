@@ -53,6 +53,13 @@ impl fmt::Display for Address {
     }
 }
 
+#[cfg(feature = "vut")]
+impl crate::proto::vut::native::path::Address for Address {
+    fn same_host(&self, other: &Self) -> bool {
+        self.host == other.host
+    }
+}
+
 /// A datagram under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {

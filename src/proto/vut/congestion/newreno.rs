@@ -17,6 +17,9 @@ use super::{Ack, Controller, INITIAL_SEGMENTS, LEAST_SEGMENTS, Loss, LossKind, S
 use crate::proto::time::Time;
 use std::time::Duration;
 
+/// An initial window of large segments has at most so many octets, or two segments (RFC 9002, 7.2).
+const INITIAL_OCTETS: u64 = 14_720;
+
 /// RFC 5681 and 6582.
 #[derive(Clone, Debug)]
 pub struct NewReno {
@@ -113,8 +116,12 @@ impl Controller for NewReno {
     }
 
     fn on_segment_size(&mut self, bytes: u64) {
-        self.segment = bytes.max(1);
-        self.window = self.window.max(self.segment);
+        let before = std::mem::replace(&mut self.segment, bytes.max(1));
+        // a window that is still small keeps its number of segments, as far as an initial window may go (RFC 9002, 7.2)
+        let most = INITIAL_OCTETS.max(2 * self.segment).min(INITIAL_SEGMENTS * self.segment);
+        let grown = |octets: u64| octets.max(most.min((octets / before).saturating_mul(self.segment)));
+        self.window = grown(self.window).max(self.segment);
+        self.threshold = grown(self.threshold);
     }
 
     fn window(&self) -> u64 {

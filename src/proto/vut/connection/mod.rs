@@ -29,7 +29,7 @@ use super::repair::TrueEnds;
 use super::send::{Avoid, SEGMENT, Sender};
 use super::stats::Stats;
 use super::trace::{Record, Tracer};
-use super::wire::{Keys, Secrets};
+use super::wire::{Flags, Keys, Secrets};
 use super::{Config, HELLO_LEN};
 use crate::proto::time::Time;
 use bytes::Bytes;
@@ -87,6 +87,8 @@ pub struct Connection {
     credit_told: u64,
     stats: Stats,
     tracer: Option<Box<dyn Tracer>>,
+    /// Of our hello, beside what else it says: a side that would rather speak the native profile says so, first and repeated.
+    hello_flags: Flags,
 }
 
 /// Whether the owner still wants what arrives.
@@ -132,8 +134,14 @@ impl Connection {
             credit_told: 0,
             stats: Stats::default(),
             tracer: None,
+            hello_flags: Flags::NONE,
             config,
         }
+    }
+
+    /// The same, in place of one that has sent hellos with these flags since `began`.
+    pub(crate) fn after_greeting(config: Config, secrets: &Secrets, began: Time, hello_flags: Flags) -> Self {
+        Self { hello_flags, ..Self::new(config, secrets, began) }
     }
 
     /// Records of what happens go to `tracer` from now on.
@@ -207,6 +215,11 @@ impl Connection {
     /// Gives the connection up, both ways; the peer is told.
     pub fn abort(&mut self, now: Time) {
         self.fail(now, CloseReason::Aborted);
+    }
+
+    /// The peer speaks the native profile, and its hello said otherwise: an attack.
+    pub(crate) fn downgraded(&mut self, now: Time) {
+        self.fail(now, CloseReason::Downgraded);
     }
 
     // ---- getters

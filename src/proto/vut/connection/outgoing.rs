@@ -134,7 +134,8 @@ impl Connection {
 
     fn emit_data(&mut self, now: Time, seq: u64, data: &[u8], again: bool, buf: &mut [u8]) -> Option<usize> {
         // a close is said only when all is acknowledged, so never here
-        let flags = Flags::ACK_CLOSE.when(self.says_ack_close());
+        let hello = self.hello_flags.when(seq == 0 && data == HELLO);
+        let flags = Flags::ACK_CLOSE.when(self.says_ack_close()) | hello;
         if again {
             self.stats.repeated += 1;
         } else {

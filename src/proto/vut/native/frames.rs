@@ -392,6 +392,22 @@ impl<'a> FrameWriter<'a> {
         Ok(filled)
     }
 
+    /// Writes a STREAM frame with a length, so that others can follow: `fill` puts exactly `length` octets of data.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`].
+    pub fn stream_part(&mut self, offset: u64, length: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), NoRoom> {
+        let octets = length as u64;
+        self.whole(1 + varint_len(offset) + varint_len(octets) + length, |to| {
+            to.octet(STREAM_LENGTH);
+            to.varint(offset);
+            to.varint(octets);
+            fill(&mut to.buffer[to.at..to.at + length]);
+            to.at += length;
+        })
+    }
+
     /// Writes an ACK with as many of `ranges` (descending, not touching, each `(lowest, highest)`) as fit; returns how many.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The native profile of VUT: what two peers speak that both understand it. To the byte in `docs/vut-native.md`.
 //!
-//! Each part is a value of its own: no clock, no I/O, no randomness of its own. A connection joins them:
+//! Each part is a value of its own: no clock, no I/O, no randomness of its own. A [`Connection`](connection::Connection) joins them:
 //!
 //! ```text
 //!   datagram ──▶ classify ──▶ Switch: is it for this profile?
@@ -23,10 +23,14 @@
 //! | what is in it | [`frames`] |
 //! | what is acknowledged when | [`acks`] |
 //! | what arrived, what is lost | [`loss`] |
+//! | what of our stream leaves next, what of the peer's is taken | `send`, `receive` |
+//! | how a direction ends | `close` |
 //! | where is the peer | [`path`] |
 //! | how large may a datagram be | [`mtu`] |
 
 pub mod acks;
+mod close;
+pub mod connection;
 pub mod control;
 pub mod frames;
 pub mod handshake;
@@ -36,6 +40,9 @@ pub mod mtu;
 pub mod negotiation;
 pub mod packet;
 pub mod path;
+mod ranges;
+mod receive;
 pub mod replay;
 pub mod role;
+mod send;
 pub mod switch;

@@ -1,0 +1,356 @@
+//! The stream that we send: what was written, which of it is under way, arrived or lost, and what leaves next.
+//!
+//! ```text
+//!   0        base                          next                written
+//!   |________|____+++____!!!____+++________|___________________|
+//!    forgotten     arrived  lost  arrived    sent once           waits
+//! ```
+//!
+//! Data is cut only when a packet is made, so that what is sent again fits packets of any size: a lost packet of 8,952 octets
+//! becomes seven of 1,452 when the path has changed.
+//!
+//! # Credit
+//!
+//! The peer's window is the limit to which its consumer takes data. What may be written is also bounded by what is kept for
+//! retransmission. A limit that was told to the owner is never taken back, though the window of a candidate that turned out to be a
+//! recording may have been higher than the true one: what was written then waits.
+
+use super::ranges::Ranges;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// What of the stream leaves next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) range: Range<u64>,
+    /// It was sent before.
+    pub(super) again: bool,
+}
+
+/// Our stream.
+///
+/// # Invariants
+///
+/// * base <= next <= written; `chunks` hold exactly base to written.
+/// * `arrived` lies within base..next, and base is not in it; `lost` lies within base..next, and nothing of it has arrived.
+/// * next <= the highest window that the peer gave.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    /// Each with the position of its first octet.
+    chunks: VecDeque<(u64, Bytes)>,
+    base: u64,
+    next: u64,
+    written: u64,
+    arrived: Ranges,
+    lost: Ranges,
+    window: u64,
+    told: u64,
+    keep: u64,
+    /// What had arrived when the peer stopped.
+    stopped_at: Option<u64>,
+}
+
+impl Outbox {
+    /// Empty; at most `keep` octets are written and not acknowledged.
+    pub(super) fn new(keep: u64) -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            base: 0,
+            next: 0,
+            written: 0,
+            arrived: Ranges::default(),
+            lost: Ranges::default(),
+            window: 0,
+            told: 0,
+            keep,
+            stopped_at: None,
+        }
+    }
+
+    /// As if all before `position` were done with.
+    #[cfg(test)]
+    pub(super) fn starting_at(position: u64, keep: u64) -> Self {
+        let mut outbox = Self::new(keep);
+        (outbox.base, outbox.next, outbox.written) = (position, position, position);
+        (outbox.window, outbox.told) = (position, position);
+        outbox
+    }
+
+    /// The positions up to which all arrived, and up to which the owner has written.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.stopped_at.unwrap_or(self.base)
+    }
+
+    pub(super) const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The position up to which the owner may write. Only rises.
+    pub(super) const fn limit(&self) -> u64 {
+        self.told
+    }
+
+    /// Raises what the owner is told, if it can; says whether it did.
+    pub(super) fn raise_limit(&mut self) -> bool {
+        let limit = self.window.min(self.base + self.keep);
+        let raised = limit > self.told;
+        self.told = self.told.max(limit);
+        raised
+    }
+
+    /// The peer takes data up to there. From a candidate it may be lower than before.
+    pub(super) fn set_window(&mut self, position: u64) {
+        self.window = position;
+    }
+
+    /// The peer takes data up to there; a lower one than before means nothing.
+    pub(super) fn raise_window(&mut self, position: u64) {
+        self.window = self.window.max(position);
+    }
+
+    /// Takes data within the limit.
+    pub(super) fn write(&mut self, data: Bytes) {
+        debug_assert!(self.written + data.len() as u64 <= self.told, "within the limit");
+        if !data.is_empty() {
+            let at = self.written;
+            self.written += data.len() as u64;
+            self.chunks.push_back((at, data));
+        }
+    }
+
+    /// All was sent at least once.
+    pub(super) fn all_sent(&self) -> bool {
+        self.next == self.written
+    }
+
+    /// Something is to be sent, and the peer's window lets it.
+    pub(super) fn has_work(&self) -> bool {
+        !self.lost.is_empty() || self.next < self.written.min(self.window)
+    }
+
+    /// Something that was lost is to be sent again.
+    pub(super) fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// The next piece of at most `most` octets: what was lost first. It counts as sent.
+    pub(super) fn take(&mut self, most: u64) -> Option<Piece> {
+        if most == 0 {
+            return None;
+        }
+        if let Some(lost) = self.lost.first() {
+            let range = lost.start..lost.end.min(lost.start + most);
+            self.lost.remove(&range);
+            return Some(Piece { range, again: true });
+        }
+        let end = self.written.min(self.window).min(self.next.saturating_add(most));
+        let range = self.next..end;
+        (range.start < range.end).then(|| {
+            self.next = range.end;
+            Piece { range, again: false }
+        })
+    }
+
+    /// The start of what [`take`](Self::take) would give; its position decides how long its frame's head is.
+    pub(super) fn peek(&self) -> Option<u64> {
+        let first = self.lost.first().map(|range| range.start);
+        first.or_else(|| (self.next < self.written.min(self.window)).then_some(self.next))
+    }
+
+    /// Copies the octets of a piece.
+    pub(super) fn copy(&self, range: &Range<u64>, to: &mut [u8]) -> usize {
+        let first = self.chunks.partition_point(|(at, chunk)| at + chunk.len() as u64 <= range.start);
+        let mut done = 0;
+        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(to.len());
+        for (at, chunk) in self.chunks.iter().skip(first) {
+            if done == length {
+                break;
+            }
+            let skip = usize::try_from((range.start + done as u64).saturating_sub(*at)).unwrap_or(usize::MAX);
+            let Some(octets) = chunk.get(skip..) else { break };
+            let count = octets.len().min(length - done);
+            to[done..done + count].copy_from_slice(&octets[..count]);
+            done += count;
+        }
+        done
+    }
+
+    /// A piece arrived.
+    pub(super) fn on_arrived(&mut self, range: Range<u64>) {
+        let range = range.start.max(self.base)..range.end.min(self.next);
+        if range.start >= range.end {
+            return;
+        }
+        self.lost.remove(&range);
+        if range.start > self.base {
+            self.arrived.insert(range);
+            return;
+        }
+        self.base = range.end;
+        while let Some(first) = self.arrived.first().filter(|first| first.start <= self.base) {
+            self.base = self.base.max(first.end);
+            self.arrived.pop_first();
+        }
+        self.forget();
+    }
+
+    /// A piece is taken for lost: what of it has not arrived is sent again.
+    pub(super) fn on_lost(&mut self, range: Range<u64>) {
+        let range = range.start.max(self.base)..range.end.min(self.next);
+        if range.start < range.end {
+            for gap in self.arrived.gaps(range) {
+                self.lost.insert(gap);
+            }
+        }
+    }
+
+    /// Nothing is to be sent just now, and something that leaves must be acknowledged: the last of what is under way, at most
+    /// `most` octets, is to be sent again.
+    pub(super) fn probe(&mut self, most: u64) {
+        if self.base == self.next || self.has_work() {
+            return;
+        }
+        let tail = self.next.saturating_sub(most).max(self.base)..self.next;
+        if let Some(last) = self.arrived.gaps(tail).pop() {
+            self.lost.insert(last);
+        }
+    }
+
+    /// The peer takes no more: nothing of what is here is sent any more, and what was never sent counts as not written.
+    pub(super) fn stop(&mut self) {
+        self.stopped_at = self.stopped_at.or(Some(self.base));
+        self.written = self.next;
+        self.chunks.clear();
+        self.arrived.clear();
+        self.lost.clear();
+        self.base = self.next;
+    }
+
+    fn forget(&mut self) {
+        while let Some((at, chunk)) = self.chunks.front() {
+            if at + chunk.len() as u64 > self.base {
+                return;
+            }
+            self.chunks.pop_front();
+        }
+    }
+
+    pub(super) fn check(&self) {
+        debug_assert!(self.base <= self.next && self.next <= self.written, "{self:?}");
+        debug_assert!(self.written <= self.told);
+        debug_assert!(self.arrived.first().is_none_or(|first| first.start > self.base), "the base has not arrived");
+        debug_assert!(self.lost.first().is_none_or(|first| first.start >= self.base), "what arrived is not lost");
+        let held = self.chunks.front().map_or(self.written, |(at, _)| *at);
+        debug_assert!(held <= self.base, "all that may be sent again is kept");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox(octets: usize) -> Outbox {
+        let mut outbox = Outbox::new(1 << 20);
+        outbox.raise_window(1 << 20);
+        assert!(outbox.raise_limit());
+        outbox.write((0..octets).map(|n| n as u8).collect());
+        outbox
+    }
+
+    fn taken(outbox: &mut Outbox, most: u64) -> Option<Range<u64>> {
+        outbox.take(most).map(|piece| piece.range)
+    }
+
+    #[test]
+    fn lost_pieces_come_first_cut_anew_and_without_what_arrived() {
+        let mut outbox = outbox(1000);
+        assert_eq!(taken(&mut outbox, 600), Some(0..600));
+        assert_eq!(taken(&mut outbox, 100), Some(600..700));
+        outbox.on_arrived(600..700);
+        outbox.on_lost(0..600);
+        outbox.on_arrived(100..300);
+        assert_eq!(outbox.take(80), Some(Piece { range: 0..80, again: true }));
+        assert_eq!(taken(&mut outbox, 80), Some(80..100));
+        assert_eq!(taken(&mut outbox, 400), Some(300..600));
+        assert_eq!(outbox.take(400), Some(Piece { range: 700..1000, again: false }));
+        assert_eq!(outbox.take(400), None);
+        outbox.on_arrived(0..100);
+        assert_eq!(outbox.acknowledged(), 300);
+        outbox.on_arrived(300..600);
+        assert_eq!(outbox.acknowledged(), 700);
+        outbox.check();
+    }
+
+    #[test]
+    fn a_window_bounds_what_leaves_and_a_limit_is_never_taken_back() {
+        let mut outbox = outbox(0);
+        outbox.set_window(100);
+        assert!(!outbox.raise_limit());
+        outbox.write(Bytes::from(vec![7; 300]));
+        assert_eq!(taken(&mut outbox, 500), Some(0..100));
+        assert!(!outbox.has_work());
+        outbox.raise_window(90);
+        assert_eq!(taken(&mut outbox, 500), None);
+        outbox.raise_window(150);
+        assert_eq!(taken(&mut outbox, 500), Some(100..150));
+    }
+
+    #[test]
+    fn a_probe_repeats_the_tail_that_has_not_arrived() {
+        let mut outbox = outbox(300);
+        taken(&mut outbox, 300);
+        outbox.on_arrived(250..300);
+        outbox.probe(100);
+        assert_eq!(taken(&mut outbox, 100), Some(200..250));
+        outbox.on_arrived(0..300);
+        outbox.probe(100);
+        assert_eq!(outbox.take(100), None);
+    }
+
+    #[test]
+    fn octets_are_copied_across_chunks() {
+        let mut outbox = outbox(10);
+        outbox.write(Bytes::from_static(&[100, 101, 102]));
+        outbox.write(Bytes::from_static(&[103]));
+        let mut out = [0; 6];
+        assert_eq!(outbox.copy(&(8..14), &mut out), 6);
+        assert_eq!(out, [8, 9, 100, 101, 102, 103]);
+        taken(&mut outbox, 14);
+        outbox.on_arrived(0..11);
+        assert_eq!(outbox.copy(&(11..13), &mut out), 2);
+        assert_eq!(out[..2], [101, 102]);
+    }
+
+    #[test]
+    fn random_fates_lose_nothing() {
+        for seed in 0..200 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut outbox = outbox(5000);
+            let mut arrived = vec![false; 5000];
+            let mut flying = VecDeque::new();
+            for _ in 0..100_000 {
+                if outbox.acknowledged() == 5000 {
+                    break;
+                }
+                if let Some(piece) = outbox.take(random.u64(1..400)) {
+                    flying.push_back(piece.range);
+                }
+                if random.bool() && !flying.is_empty() {
+                    let range = flying.remove(random.usize(..flying.len())).expect("one");
+                    if random.u8(..3) == 0 {
+                        outbox.on_lost(range.clone());
+                        if random.u8(..4) == 0 {
+                            flying.push_back(range); // it may still arrive
+                        }
+                    } else {
+                        range.clone().for_each(|at| arrived[usize::try_from(at).expect("small")] = true);
+                        outbox.on_arrived(range);
+                    }
+                }
+                outbox.check();
+            }
+            assert!(arrived.iter().all(|arrived| *arrived), "seed {seed}");
+        }
+    }
+}
