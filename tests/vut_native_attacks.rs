@@ -1,6 +1,7 @@
 //! Whole VUT connections under the attacks that `docs/vut-native.md` names, and who speaks which profile with whom.
 #![cfg(all(feature = "vut", feature = "testkit"))]
 
+#[expect(dead_code, reason = "shared by several tests")]
 #[path = "support/vut_native_sim.rs"]
 mod sim;
 

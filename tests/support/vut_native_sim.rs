@@ -1,7 +1,6 @@
 //! Two VUT endpoints with simple applications, over a simulated network in virtual time: any profile on either side.
 //!
 //! An application sends a pattern that only its position decides, so each octet is checked as it arrives.
-#![allow(dead_code, reason = "each test file uses its own part")]
 
 use bytes::Bytes;
 use std::time::Duration;
