@@ -1,6 +1,7 @@
 //! Two VUT connections in the native profile over a simulated network: what must hold on good and bad paths.
 #![cfg(all(feature = "vut", feature = "testkit"))]
 
+#[expect(dead_code, reason = "shared by several tests")]
 #[path = "support/vut_native_sim.rs"]
 mod sim;
 

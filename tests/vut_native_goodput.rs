@@ -3,6 +3,7 @@
 //! that. The figures with `--nocapture`.
 #![cfg(all(feature = "vut", feature = "testkit"))]
 
+#[expect(dead_code, reason = "shared by several tests")]
 #[path = "support/vut_native_sim.rs"]
 mod sim;
 
