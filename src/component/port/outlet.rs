@@ -80,6 +80,27 @@ impl<T: Payload> Outlet<T> {
         self
     }
 
+    /// The same port, on demand: the hook hears [`OutletEvent::Credit`](crate::component::OutletEvent::Credit) once for each
+    /// attachment, and then only while the outlet waits. It waits while an item is left in it, after
+    /// [`credit`](Self::credit) has answered with none, and after [`wait_for_credit`](Self::wait_for_credit). Other grants are no
+    /// message (rule C1), which spares the actor a turn for each.
+    ///
+    /// For an owner that asks for the credit when it has something to send. Not for one that passes on what credit there is, as by
+    /// `input.grant(output.credit())`: such a one has to hear of more while there is some.
+    #[must_use]
+    pub fn on_demand(mut self) -> Self {
+        self.core.on_demand();
+        self
+    }
+
+    /// The owner of an outlet [`on_demand`](Self::on_demand) stands still until the consumer goes on, though there is credit: it
+    /// is too little, or what is to be sent waits for the consumer in another way. True if more was granted meanwhile: try
+    /// again. If false, [`OutletEvent::Credit`](crate::component::OutletEvent::Credit) tells of the next grant; also on an outlet that
+    /// is not on demand.
+    pub fn wait_for_credit(&mut self) -> bool {
+        self.core.wait_for_credit()
+    }
+
     /// True for a port made by [`isolated`](Self::isolated).
     pub fn is_isolated(&self) -> bool {
         self.isolation.is_on()
@@ -148,7 +169,7 @@ impl<T: Payload> Outlet<T> {
         self.abort_with(&cause);
     }
 
-    /// What may be pushed and is sent at once.
+    /// What may be pushed and is sent at once. An outlet [`on_demand`](Self::on_demand) that answers with none waits from now on.
     pub fn credit(&self) -> Credit {
         self.core.credit()
     }
@@ -272,7 +293,8 @@ impl<T: Payload> Outlet<T> {
                         self.tell_attached();
                         Heard::Attached
                     }
-                    true if self.core.limit() != before => Heard::Credit,
+                    // an outlet on demand may have seen it before, and its owner not
+                    true if self.core.limit() != before || self.core.is_on_demand() => Heard::Credit,
                     _ => Heard::Nothing,
                 }
             }

@@ -114,8 +114,8 @@ pub trait Duplex: Unpin + 'static {
         let _ = forms;
     }
 
-    /// The last pull waits for the consumer to take what it has, though there is credit: as a pipe that is full by slots. For the
-    /// link's times.
+    /// The last pull waits for the consumer to take what it has, though there is credit: as a pipe that is full by slots. The
+    /// part is then pulled again when the consumer has gone on.
     fn waits_for_consumer(&self) -> bool {
         false
     }
@@ -238,7 +238,7 @@ pub trait Duplex: Unpin + 'static {
         input.set_forms(self.forms());
         let output = match directions {
             Directions::WriteOnly => Outlet::absent(),
-            _ => Outlet::default(),
+            _ => Outlet::default().on_demand(),
         };
         let (part, done) = Holder::new(self);
         let actor = DuplexActor {
@@ -481,7 +481,15 @@ impl<D: Duplex> DuplexActor<D> {
             }
             match part.poll_pull(credit, cx) {
                 Poll::Pending => {
-                    let waiting = if part.waits_for_consumer() { Waiting::ForCredit } else { Waiting::ForData };
+                    let waiting = match part.waits_for_consumer() {
+                        // the consumer has gone on meanwhile
+                        true if self.output.wait_for_credit() => {
+                            budget.spend(0);
+                            continue;
+                        }
+                        true => Waiting::ForCredit,
+                        false => Waiting::ForData,
+                    };
                     self.output.waiting(waiting);
                     return self.watch(cx);
                 }
