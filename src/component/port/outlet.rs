@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, Items};
 use super::isolation::Isolation;
-use super::{AnyPort, Owner};
+use super::{AnyPort, Home, Owner};
 use crate::component::ComponentInfo;
 use crate::component::address::DownTx;
 use crate::component::control::{ASK_TIMEOUT, Asking, Control, Envelope, ProducerAttached};
@@ -13,7 +13,7 @@ use crate::proto::link::{
     PushError, Reason, Side, Terminal, Up,
 };
 use crate::proto::link::{LinkState, Outlet as Core};
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
@@ -235,14 +235,16 @@ impl<T: Payload> Outlet<T> {
     /// The same, with a time limit of the asker's own.
     pub fn ask_within<M: Control>(&self, message: M, within: Duration) -> Asking<M::Reply> {
         match (&self.link, &self.peer) {
-            (Some(link), Some(peer)) => link.ask(message, within, self.sender(peer)),
+            (Some(link), Some(peer)) if peer.hears(TypeId::of::<M>()) => link.ask(message, within, self.sender(peer)),
             _ => Asking::missing(),
         }
     }
 
     /// Tells the consumer's chain, and waits for nothing.
     pub fn tell<M: Control<Reply = ()>>(&self, message: M) {
-        if let (Some(link), Some(peer)) = (&self.link, &self.peer) {
+        if let (Some(link), Some(peer)) = (&self.link, &self.peer)
+            && peer.hears(TypeId::of::<M>())
+        {
             link.tell(message, self.sender(peer));
         }
     }
@@ -279,7 +281,11 @@ impl<T: Payload> Outlet<T> {
     }
 
     /// Handles a message; returns whether the hook has to hear of an attachment, of credit, or of a detachment.
-    pub(crate) fn receive(&mut self, msg: OutletMsg<T>, handle: impl FnOnce() -> Box<dyn OutletHandle>) -> Heard {
+    pub(crate) fn receive(
+        &mut self,
+        msg: OutletMsg<T>,
+        handle: impl FnOnce(&dyn Home) -> Box<dyn OutletHandle>,
+    ) -> Heard {
         match msg {
             OutletMsg::Up(Up::CanProduce { link, limit }) => {
                 let was_open = self.is_open();
@@ -350,7 +356,7 @@ impl<T: Payload> Outlet<T> {
         self.core.rewind();
     }
 
-    fn reserve(&mut self, mut reserve: ReserveOutlet<T>, handle: impl FnOnce() -> Box<dyn OutletHandle>) {
+    fn reserve(&mut self, mut reserve: ReserveOutlet<T>, handle: impl FnOnce(&dyn Home) -> Box<dyn OutletHandle>) {
         if self.absent {
             return reserve.refuse(AttachError::NoSuchPort);
         }
@@ -370,7 +376,7 @@ impl<T: Payload> Outlet<T> {
         owner.joins(&link);
         link.note(|| {
             let component = handle_of(&owner.info, owner.home.boxed_manage());
-            Note::Reserved { link: link.clone(), component, outlet: handle() }
+            Note::Reserved { link: link.clone(), component, outlet: handle(&*owner.home) }
         });
         reply(reserve.reply.take(), Ok(owner.info.clone()));
         self.link = Some(link);
@@ -480,7 +486,7 @@ impl<T: Payload> Outlet<T> {
         let wanted = attached && (blocked || reserved || lingers || self.keep);
         if wanted != self.hold.is_some() {
             self.hold = match wanted {
-                true => self.owner.as_ref().and_then(|owner| owner.home.hold()),
+                true => self.owner.as_ref().and_then(|owner| owner.hold()),
                 false => None,
             };
         }
@@ -518,11 +524,11 @@ impl<T: Payload> Asker<T> {
     /// Asks; [`MissingControl`](crate::component::control::ControlError::MissingControl) if there was no consumer.
     pub fn ask<M: Control>(&self, message: M) -> Asking<M::Reply> {
         match &self.way {
-            Some((link, peer)) => {
+            Some((link, peer)) if peer.hears(TypeId::of::<M>()) => {
                 let peer = peer.clone();
                 link.ask(message, ASK_TIMEOUT, move |link, envelope| peer.send(InletMsg::Control(link, envelope)))
             }
-            None => Asking::missing(),
+            _ => Asking::missing(),
         }
     }
 }
