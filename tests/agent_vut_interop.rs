@@ -13,16 +13,16 @@ use std::time::Duration;
 use support::{Feed, Keep, Silent, pattern, rig, run, within};
 use versile_io::agent::vut::{Batching, VutOptions, VutSocket, VutTransport};
 use versile_io::proto::vut::wire::Secrets;
-use versile_io::proto::vut::{CloseReason, Proof};
+use versile_io::proto::vut::{CloseReason, Mode, Proof};
 use vut_peer::{OURS, Peer, Running, THEIRS, octet, pattern_hash, socket};
 
 /// Starts the peer, and a transport towards it from the address that it was told.
-fn start(peer: &Peer, args: &[&str]) -> (Running, VutTransport) {
+fn start(peer: &Peer, mode: Mode, args: &[&str]) -> (Running, VutTransport) {
     let ours: UdpSocket = socket();
     let running = peer.start(&ours, args);
     let secrets = Secrets::new(OURS, THEIRS).expect("safe");
     let socket = VutSocket::from_std(ours, Batching::Auto).expect("adopted");
-    let transport = socket.connect(running.address, secrets, VutOptions::default());
+    let transport = socket.connect(running.address, secrets, VutOptions { mode, ..VutOptions::default() });
     (running, transport)
 }
 
@@ -40,7 +40,7 @@ fn sha256(data: &[u8]) -> String {
 fn a_chain_ends_at_a_peer_of_the_old_kind() {
     let Some(peer) = Peer::find() else { return };
     run(async {
-        let (running, transport) = start(&peer, &["recv", "-"]);
+        let (running, transport) = start(&peer, Mode::Compat, &["recv", "-"]);
         let status = transport.status();
         let data = pattern(2_000_000);
         let chain = rig(transport.into_stream(), Feed::new(data.clone(), 30_000), Keep::default());
@@ -61,7 +61,7 @@ fn a_chain_begins_at_a_peer_of_the_old_kind() {
         let len = 1_000_000;
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), (0..len).map(octet).collect::<Vec<u8>>()).expect("written");
-        let (running, transport) = start(&peer, &["send", file.path().to_str().expect("text")]);
+        let (running, transport) = start(&peer, Mode::Compat, &["send", file.path().to_str().expect("text")]);
         let status = transport.status();
         // our direction is never used, and ends when the peer's has
         let (sink, outcome) = support::read_all(transport.into_stream()).await;
@@ -73,10 +73,10 @@ fn a_chain_begins_at_a_peer_of_the_old_kind() {
 }
 
 #[test]
-fn an_echo_of_a_peer_of_the_old_kind_comes_back_after_our_half_is_closed() {
+fn in_mode_auto_an_echo_of_a_peer_of_the_old_kind_comes_back_after_our_half_is_closed() {
     let Some(peer) = Peer::find() else { return };
     run(async {
-        let (running, transport) = start(&peer, &["echo"]);
+        let (running, transport) = start(&peer, Mode::Auto, &["echo"]);
         let data = pattern(500_000);
         let chain = rig(transport.into_stream(), Feed::new(data.clone(), 1000), Keep::default());
         let (sink, _) = within(chain.sink).await;
@@ -92,7 +92,7 @@ fn an_abort_of_ours_ends_a_peer_of_the_old_kind() {
     run(async {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), vec![1; 2_000_000]).expect("written");
-        let (running, transport) = start(&peer, &["send", file.path().to_str().expect("text")]);
+        let (running, transport) = start(&peer, Mode::Compat, &["send", file.path().to_str().expect("text")]);
         let chain = rig(transport.into_stream(), Silent, Keep::failing_at(100_000));
         let (_, outcome) = within(chain.stream).await;
         assert!(support::cause(&outcome).contains("enough"), "{outcome}");

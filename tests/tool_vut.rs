@@ -127,16 +127,76 @@ fn an_interrupted_sender_is_no_end_for_the_receiver() {
     assert_eq!(fs::read(dir.path().join("out")).expect("read"), b"some");
 }
 
+/// A copy from one to the other, each address with more options: how both ended.
+fn copied(dir: &Path, options: [&str; 2]) -> [tool::Ended; 2] {
+    let [to, from] = addresses();
+    let (to, from) = (format!("{to}{}", options[0]), format!("{from}{}", options[1]));
+    let receiver = vio(dir, &["copy", &from, "file:out", "--json", "--hash"]).spawn().expect("started");
+    let sent = run(dir, &["copy", "file:in", &to, "--json", "--hash"]);
+    [sent, wait(receiver)]
+}
+
+#[test]
+fn each_pair_of_modes_that_have_a_profile_in_common_copies_a_file() {
+    let (_alone, dir) = (alone(), folder());
+    let hash = sha256(&dir.path().join("in"));
+    for modes in [["native", "native"], ["auto", "native"], ["auto", "compat"], ["compat", "compat"]] {
+        let ended = copied(dir.path(), modes.map(|mode| format!(",mode={mode}")).each_ref().map(String::as_str));
+        for ended in ended {
+            assert_eq!(ended.code, 0, "{modes:?} {ended:?}");
+            assert_eq!(ended.json()["sha256_forward"], hash, "{modes:?}");
+        }
+        fs::remove_file(dir.path().join("out")).expect("written");
+    }
+}
+
+#[test]
+fn fifty_megabytes_arrive_whole_in_mode_native_and_the_end_is_proven() {
+    let (_alone, dir) = (alone(), folder());
+    fs::write(dir.path().join("in"), noise(50_000_000, 3)).expect("written");
+    let hash = sha256(&dir.path().join("in"));
+    for ended in copied(dir.path(), [",mode=native", ",mode=native,unproven=refuse"]) {
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert_eq!(ended.json()["sha256_forward"], hash);
+    }
+}
+
 #[test]
 fn an_end_that_is_not_proven_can_be_refused() {
     let (_alone, dir) = (alone(), folder());
-    let [to, from] = addresses();
-    let from = format!("{from},unproven=refuse");
-    let receiver = vio(dir.path(), &["copy", &from, "file:out"]).spawn().expect("started");
-    assert_eq!(run(dir.path(), &["copy", "file:in", &to]).code, 0);
-    let received = wait(receiver);
+    let [sent, received] = copied(dir.path(), [",mode=compat", ",mode=compat,unproven=refuse"]);
+    assert_eq!(sent.code, 0, "{sent:?}");
     assert_eq!(received.code, 4, "{received:?}");
     assert!(received.stderr.contains("ended before its data was complete"), "{received:?}");
+}
+
+#[test]
+fn a_peer_that_knows_only_the_old_profile_is_told_in_one_line() {
+    let (_alone, dir) = (alone(), folder());
+    let [to, from] = addresses();
+    let (to, from) = (to.replace("20s", "1s"), from.replace("20s", "1s") + ",mode=compat");
+    let receiver = vio(dir.path(), &["copy", &from, "file:out"]).spawn().expect("started");
+    let sent = run(dir.path(), &["copy", "file:in", &to]);
+    let received = wait(receiver);
+    assert_eq!((sent.code, received.code), (3, 3), "{sent:?} {received:?}");
+    assert!(sent.stderr.contains("it seems to know only VUT 0.8") && sent.stderr.lines().count() == 1, "{sent:?}");
+}
+
+#[test]
+fn another_secret_is_told_in_one_line_that_names_the_peer() {
+    let (_alone, dir) = (alone(), folder());
+    secret(dir.path(), "c", &SECRETS[0].replace("11", "12"));
+    let [to, from] = addresses();
+    let (to, from) = (to.replace("20s", "1s"), from.replace("20s", "1s").replace("file=a", "file=c"));
+    let receiver = vio(dir.path(), &["copy", &from, "file:out"]).spawn().expect("started");
+    let sent = run(dir.path(), &["copy", "file:in", &to]);
+    let received = wait(receiver);
+    for (ended, address) in [(sent, to), (received, from)] {
+        let peer = address.trim_start_matches("vut:").split(',').next().expect("it begins the address");
+        assert_eq!(ended.code, 3, "{ended:?}");
+        let told = format!("connect vut {peer}: no answer from the peer that knows the secrets");
+        assert!(ended.stderr.contains(&told) && ended.stderr.lines().count() == 1, "{ended:?}");
+    }
 }
 
 #[test]

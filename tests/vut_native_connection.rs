@@ -55,7 +55,10 @@ fn one_percent_loss_is_repaired() {
 fn abort_reaches_the_peer() {
     let mut world =
         World::new(clean(Shape::new(ms(20))), App::new(2_000_000), App { aborts_at: Some(50_000), ..App::new(10) });
-    assert_eq!(world.run_to_end(Time::from_secs(10)), [CloseReason::AbortedByPeer, CloseReason::Aborted]);
+    assert_eq!(
+        world.run_to_end(Time::from_secs(10)),
+        [CloseReason::AbortedByPeer { code: Some(0) }, CloseReason::Aborted]
+    );
 }
 
 #[test]

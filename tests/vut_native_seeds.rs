@@ -155,7 +155,7 @@ fn run(seed: u64) {
             }
             // all may have come to its end before; and when every notice is lost, silence tells
             Incident::Aborts(_) => assert!(
-                matches!(reason, CloseReason::AbortedByPeer | CloseReason::PeerGone | CloseReason::Ended { .. })
+                matches!(reason, CloseReason::AbortedByPeer { .. } | CloseReason::PeerGone | CloseReason::Ended { .. })
                     || (*reason == CloseReason::NoAnswer && end.connected_at.is_none()),
                 "{reason:?}"
             ),

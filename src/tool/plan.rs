@@ -17,6 +17,7 @@ use crate::component::Peer;
 use crate::component::peer;
 use crate::component::stock::{Directions, HalfClose};
 use crate::proto::link::Window;
+use crate::proto::vut::Mode;
 use actix_rt::ArbiterHandle;
 use std::error::Error;
 use std::io;
@@ -274,6 +275,11 @@ impl End {
     fn vut(&self, options: &address::VutOptions) -> VutOptions {
         let mut vut = VutOptions {
             bind: Some(options.bind),
+            mode: match options.mode {
+                address::VutMode::Native => Mode::Native,
+                address::VutMode::Auto => Mode::Auto,
+                address::VutMode::Compat => Mode::Compat,
+            },
             preference: preference(options.prefer),
             unproven: match options.unproven {
                 address::Unproven::Accept => vut::Unproven::Accept,

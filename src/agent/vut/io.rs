@@ -9,9 +9,10 @@
 //! | is over | the peer's end is awaited up to [`PATIENCE`], then the last words are said, three times; data that nobody reads: an abort |
 //! | is aborted or dropped | an abort |
 //!
-//! The peer may always send 111 octets and, beyond any limit, one: its protocol has no smaller window.
+//! A peer of the 0.8 profile may always send 111 octets and, beyond any limit, one: it knows no smaller window. In the native profile the
+//! grant is all, from the first octet on.
 
-use super::line::{Bell, Life, Line, Ours, Theirs, Wait};
+use super::line::{Bell, Joining, Life, Line, LineId, Ours, Theirs, Wait};
 use super::options::Unproven;
 use crate::agent::io::{Io, Room};
 use crate::agent::queue::{Piece, WriteQueue};
@@ -37,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct VutIo {
     line: Rc<RefCell<Line>>,
     bell: Rc<Bell>,
-    peer: SocketAddr,
+    id: LineId,
     local: SocketAddr,
     unproven: Unproven,
     ours: Leaving,
@@ -57,25 +58,20 @@ enum Leaving {
 }
 
 impl VutIo {
-    /// `peer` is the address that the connection is found by, and the first of `between`; the other is our own.
-    pub(super) fn new(
-        line: Rc<RefCell<Line>>,
-        bell: Rc<Bell>,
-        between: (SocketAddr, SocketAddr),
-        unproven: Unproven,
-    ) -> Self {
-        let (peer, local) = between;
-        Self { line, bell, peer, local, unproven, ours: Leaving::Not, granted: 0, patience: None }
+    /// `local` is where the socket is bound.
+    pub(super) fn new(joining: &Joining, bell: Rc<Bell>, local: SocketAddr, unproven: Unproven) -> Self {
+        let (line, id) = (joining.line.clone(), joining.id);
+        Self { line, bell, id, local, unproven, ours: Leaving::Not, granted: 0, patience: None }
     }
 
     fn ring(&self) {
-        self.bell.ring(self.peer);
+        self.bell.ring(self.id);
     }
 
     fn abort(&self) {
         let closed = matches!(self.line.borrow().life, Life::Closed(_));
         if !closed {
-            self.line.borrow_mut().face.abort(self.bell.now());
+            self.line.borrow_mut().endpoint.abort(self.bell.now());
             self.ring();
         }
     }
@@ -83,7 +79,7 @@ impl VutIo {
     fn finish(&mut self) {
         if self.ours == Leaving::Not {
             self.ours = Leaving::Ending;
-            self.line.borrow_mut().face.finish(self.bell.now());
+            self.line.borrow_mut().endpoint.finish(self.bell.now());
             self.ring();
         }
     }
@@ -95,9 +91,9 @@ impl VutIo {
         let rises = limit > self.granted;
         if rises {
             self.granted = limit;
-            line.face.set_read_limit(now, limit);
+            line.endpoint.set_read_limit(now, limit);
         }
-        let data = line.face.read(now, max);
+        let data = line.endpoint.read(now, max);
         line.read += data.as_ref().map_or(0, |data| data.len() as u64);
         drop(line);
         // to be told to the peer
@@ -150,12 +146,12 @@ impl Io for VutIo {
         if line.ours != Ours::Open || matches!(line.life, Life::Closed(_)) {
             return Poll::Ready(Err(stopped()));
         }
-        let mut left = usize::try_from(line.face.credit()).unwrap_or(usize::MAX);
+        let mut left = usize::try_from(line.endpoint.credit()).unwrap_or(usize::MAX);
         let mut written = 0;
         for piece in queue.share(left) {
             let piece = piece.slice(..piece.len().min(left));
             let len = piece.len();
-            if len == 0 || !line.face.write(piece) {
+            if len == 0 || line.endpoint.write(piece).is_err() {
                 break;
             }
             (left, written) = (left - len, written + len);
@@ -190,7 +186,7 @@ impl Io for VutIo {
     fn poll_break(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut line = self.line.borrow_mut();
         let over = matches!(line.life, Life::Closed(_)) || line.ours == Ours::Stopped;
-        let waits = !over && line.face.acknowledged() < line.taken;
+        let waits = !over && line.endpoint.acknowledged() < line.taken;
         line.wait(Wait::Progress, cx);
         drop(line);
         if waits && self.poll_patience(cx).is_pending() {
@@ -212,8 +208,8 @@ impl Io for VutIo {
         let mut line = self.line.borrow_mut();
         line.wait(Wait::Data, cx);
         line.wait(Wait::Progress, cx);
-        let (over, ended) = (line.face.has_said_all(), line.theirs != Theirs::Open);
-        let unread = line.face.readable() > 0;
+        let (over, ended) = (line.endpoint.has_said_all(), line.theirs != Theirs::Open);
+        let unread = line.endpoint.readable() > 0;
         drop(line);
         // what nobody reads must not seem delivered; from the peer's end on, the connection has time limits of its own
         if !over && !unread && (ended || self.poll_patience(cx).is_pending()) {

@@ -1,16 +1,15 @@
 //! `Line`: one connection of a socket, between the task that drives the socket and the stream that uses it.
 //!
 //! ```text
-//!   Endpoint ── datagrams, time ──▶ Line ── wakes ──▶ VutIo (in the stream's actor)
+//!   Driver ──── datagrams, time ──▶ Line ── wakes ──▶ VutIo (in the stream's actor)
 //!      ▲                             ▲                  │
 //!      └──────── Bell: "look at it" ─┴── read, write ───┘
 //! ```
 //!
 //! Both live on one arbiter. A borrow of the line ends before anybody is woken by way of the bell.
 
-use super::face::Face;
 use crate::proto::time::Time;
-use crate::proto::vut::{CloseReason, Event, Proof};
+use crate::proto::vut::{CloseReason, Endpoint, Event, Proof};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
@@ -21,10 +20,14 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Names a line of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct LineId(u64);
+
 /// A connection and what is known of it.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) face: Box<dyn Face>,
+    pub(super) endpoint: Endpoint<SocketAddr>,
     pub(super) life: Life,
     pub(super) theirs: Theirs,
     pub(super) ours: Ours,
@@ -86,9 +89,9 @@ pub(super) enum Wait {
 }
 
 impl Line {
-    pub(super) fn new(face: Box<dyn Face>) -> Self {
+    pub(super) fn new(endpoint: Endpoint<SocketAddr>) -> Self {
         Self {
-            face,
+            endpoint,
             life: Life::Opening,
             theirs: Theirs::Open,
             ours: Ours::Open,
@@ -114,7 +117,7 @@ impl Line {
 
     /// Takes over what happened, and wakes whom it concerns.
     pub(super) fn take_events(&mut self) {
-        while let Some(event) = self.face.poll_event() {
+        while let Some(event) = self.endpoint.poll_event() {
             match event {
                 Event::Connected => self.life = Life::Open,
                 Event::Readable | Event::Credit { .. } => {}
@@ -151,6 +154,10 @@ impl Line {
     pub(super) fn failure(&mut self) -> Option<io::Error> {
         match self.life {
             Life::Closed(CloseReason::NoAnswer) if self.unsent.is_some() => self.unsent.take(),
+            Life::Closed(reason @ CloseReason::NoAnswer) if self.endpoint.stats().forged > 0 => {
+                let told = format!("{reason} that knows the secrets; what came is not authentic");
+                Some(io::Error::new(io::ErrorKind::TimedOut, told))
+            }
             Life::Closed(reason) if !reason.is_end() => Some(error_of(reason)),
             _ => None,
         }
@@ -158,7 +165,7 @@ impl Line {
 
     /// Whether all that was handed over was kept for the peer, and not dropped because it stopped reading.
     pub(super) fn is_whole(&self) -> bool {
-        self.face.written() >= self.taken
+        self.endpoint.written() >= self.taken
     }
 }
 
@@ -172,8 +179,8 @@ fn wake(slot: &mut Option<Waker>) {
 fn error_of(reason: CloseReason) -> io::Error {
     let kind = match reason {
         CloseReason::NoAnswer | CloseReason::PeerGone | CloseReason::CloseUnanswered => io::ErrorKind::TimedOut,
-        CloseReason::AbortedByPeer => io::ErrorKind::ConnectionReset,
-        CloseReason::Foreign => io::ErrorKind::InvalidData,
+        CloseReason::AbortedByPeer { .. } => io::ErrorKind::ConnectionReset,
+        CloseReason::Foreign | CloseReason::OnlyLegacy => io::ErrorKind::InvalidData,
         _ => io::ErrorKind::ConnectionAborted,
     };
     io::Error::new(kind, reason)
@@ -182,9 +189,10 @@ fn error_of(reason: CloseReason) -> io::Error {
 /// By which the streams of a socket call its task.
 pub(super) struct Bell {
     start: Instant,
-    rung: RefCell<Vec<SocketAddr>>,
+    ids: Cell<u64>,
+    rung: RefCell<Vec<LineId>>,
     joining: RefCell<Vec<Joining>>,
-    /// The connections that are not over.
+    /// The youngest connection to each address.
     taken: RefCell<HashMap<SocketAddr, Weak<RefCell<Line>>>>,
     task: RefCell<Option<Waker>>,
     holders: Cell<Holders>,
@@ -192,6 +200,7 @@ pub(super) struct Bell {
 
 /// A connection that is to be driven.
 pub(super) struct Joining {
+    pub(super) id: LineId,
     pub(super) peer: SocketAddr,
     pub(super) line: Rc<RefCell<Line>>,
 }
@@ -209,6 +218,7 @@ impl Bell {
     pub(super) fn new() -> Self {
         Self {
             start: Instant::now(),
+            ids: Cell::new(0),
             rung: RefCell::default(),
             joining: RefCell::default(),
             taken: RefCell::default(),
@@ -227,8 +237,14 @@ impl Bell {
         Instant::now() + (time - self.now()).min(FAR)
     }
 
-    pub(super) fn ring(&self, peer: SocketAddr) {
-        self.rung.borrow_mut().push(peer);
+    /// A new one.
+    pub(super) fn id(&self) -> LineId {
+        self.ids.set(self.ids.get() + 1);
+        LineId(self.ids.get())
+    }
+
+    pub(super) fn ring(&self, id: LineId) {
+        self.rung.borrow_mut().push(id);
         self.call();
     }
 
@@ -237,15 +253,18 @@ impl Bell {
             joining.line.borrow_mut().cut();
             return;
         }
-        self.taken.borrow_mut().insert(joining.peer, Rc::downgrade(&joining.line));
+        let mut taken = self.taken.borrow_mut();
+        taken.retain(|_, line| line.strong_count() > 0);
+        taken.insert(joining.peer, Rc::downgrade(&joining.line));
+        drop(taken);
         self.joining.borrow_mut().push(joining);
         self.call();
     }
 
-    /// Whether a connection to this peer is not over.
+    /// Whether another connection to this address could not be told from one that is there.
     pub(super) fn is_taken(&self, peer: SocketAddr) -> bool {
         let line = self.taken.borrow().get(&peer).and_then(Weak::upgrade);
-        line.is_some_and(|line| !matches!(line.borrow().life, Life::Closed(_)))
+        line.is_some_and(|line| line.borrow().holds_address())
     }
 
     pub(super) fn holders(&self) -> Holders {
@@ -271,12 +290,8 @@ impl Bell {
         *self.task.borrow_mut() = Some(cx.waker().clone());
     }
 
-    pub(super) fn take_rung(&self, into: &mut Vec<SocketAddr>) {
+    pub(super) fn take_rung(&self, into: &mut Vec<LineId>) {
         into.append(&mut self.rung.borrow_mut());
-    }
-
-    pub(super) fn forget(&self, peer: SocketAddr) {
-        self.taken.borrow_mut().remove(&peer);
     }
 
     pub(super) fn take_joining(&self) -> Vec<Joining> {

@@ -3,18 +3,19 @@
 //! ```text
 //!   VutTransport ── a Stream ── VutIo ──┐            both peers connect; there is no listener
 //!   VutTransport ── a Stream ── VutIo ──┤
-//!                                    Endpoint ── one UDP socket, one timer, many connections
+//!                                     Driver ── one UDP socket, one timer, many connections
 //! ```
 //!
-//! [`connect`] gives a stream with a socket of its own; [`bind`] a socket for many, found by the address of their peers. A
-//! socket and its streams live on the arbiter where it was bound.
+//! [`connect`] gives a stream with a socket of its own; [`bind`] a socket for many. A socket and its streams live on the arbiter where
+//! it was bound. [`VutOptions::mode`] says which profiles are spoken: the native one unless something else is asked for.
 //!
 //! # Opening
 //!
 //! When something is wanted of the stream it asks the consumer ([`CanConnect`](crate::component::control::CanConnect)), and
 //! nothing is sent before the answer. Both peers then say the same hello, as often as it takes, and
-//! [`Connected`](crate::component::control::Connected) is told when each has proven that it knows the secrets. Nobody there for
-//! [`Config::handshake`](crate::proto::vut::Config::handshake): the chain is aborted.
+//! [`Connected`](crate::component::control::Connected) is told when the peer has proven that it knows the secrets. Nobody there for
+//! [`Config::handshake`](crate::proto::vut::Config::handshake): the chain is aborted, with a reason that tells a peer with other secrets, and
+//! one that knows only the 0.8 profile, from none.
 //!
 //! # Credit
 //!
@@ -31,17 +32,19 @@
 //! | arbiter stopped | an abort that is said once and may be lost; then a time-out |
 //!
 //! [`VutTransport::status`] tells how it ended, and whether that is proven; [`Unproven`] says what an end counts for that is
-//! not. A peer that is not heard of for [`Config::dead_peer`](crate::proto::vut::Config::dead_peer) is lost: an abort, with or
+//! not. A peer's abort brings its code. A peer that is not heard of for [`Config::dead_peer`](crate::proto::vut::Config::dead_peer) is lost: an abort, with or
 //! without credit (rule A4).
 //!
 //! When it is over the stream waits until the last datagram was said three times. The socket's task then answers the peer's late
 //! ones for [`Config::linger`](crate::proto::vut::Config::linger), as long as its arbiter runs.
 
+mod address;
 mod batch;
-mod endpoint;
-mod face;
+mod driver;
+mod fresh;
 mod io;
 mod line;
+mod lines;
 mod options;
 mod socket;
 mod status;
@@ -58,11 +61,10 @@ use crate::component::port::Asker;
 use crate::component::stock::{Done, Duplex, Outcome, PartResult};
 use crate::component::{PairRef, Peer};
 use crate::proto::link::Reason;
-use crate::proto::vut::Connection;
 use crate::proto::vut::wire::Secrets;
+use crate::proto::vut::{Endpoint, Setup};
+use address::canonical;
 use bytes::Bytes;
-use endpoint::canonical;
-use face::Face;
 use futures_util::FutureExt;
 use io::VutIo;
 use line::{Joining, Life, Line, Wait};
@@ -106,8 +108,8 @@ impl VutTransport {
 /// A connection to the peer at `host` (a name or an address) over a socket of its own, opened when something is wanted of it.
 /// The first address that a look-up gives is taken, of the family of [`VutOptions::bind`] if that is set.
 ///
-/// `secrets` are ours and the peer's, and must not be used for another connection: VUT 0.8 has no other protection from
-/// datagrams of an earlier one.
+/// `secrets` are ours and the peer's. In the 0.8 profile they must not be used for another connection: it has no other protection
+/// from datagrams of an earlier one. So in mode auto, where a recorded hello can bring about an abort.
 ///
 /// ```
 /// use std::time::Duration;
@@ -184,14 +186,25 @@ async fn open(
     options: &VutOptions,
     status: &VutStatus,
 ) -> PartResult<Opened> {
+    let failed = |error| Reason::io(format!("connect {}", Peer::Vut(peer)), error);
     let bell = socket.bell().clone();
-    let face: Box<dyn Face> = Box::new(Connection::new(options.config.clone(), secrets, bell.now()));
-    let line = Rc::new(RefCell::new(Line::new(face)));
     let key = canonical(peer);
+    let setup = Setup {
+        mode: options.mode,
+        context: options.context.clone(),
+        largest: options.largest.min(socket.largest()),
+        fast_aes: fresh::has_fast_aes(),
+        config: options.config.clone(),
+        ..Setup::new(secrets.clone(), key, fresh::fresh().map_err(failed)?)
+    };
+    let endpoint = Endpoint::new(setup, bell.now())
+        .map_err(|error| failed(std::io::Error::new(std::io::ErrorKind::InvalidInput, error)))?;
+    let line = Rc::new(RefCell::new(Line::new(endpoint)));
+    let joining = Joining { id: bell.id(), peer: key, line: line.clone() };
     // dropped before it is open, it is aborted
-    let io = VutIo::new(line.clone(), bell.clone(), (key, socket.local()), options.unproven);
+    let io = VutIo::new(&joining, bell.clone(), socket.local(), options.unproven);
     status.attach(&line);
-    bell.join(Joining { peer: key, line: line.clone() });
+    bell.join(joining);
     std::future::poll_fn(|cx| {
         let mut line = line.borrow_mut();
         match line.life {
@@ -202,7 +215,7 @@ async fn open(
             }
             Life::Closed(reason) => {
                 let error = line.failure().unwrap_or_else(|| std::io::Error::other(reason));
-                Poll::Ready(Err(Reason::io(format!("connect {}", Peer::Vut(peer)), error)))
+                Poll::Ready(Err(failed(error)))
             }
         }
     })

@@ -1,6 +1,7 @@
 //! `VutSocket`: one UDP socket shared by many connections.
 
-use super::endpoint::{Endpoint, canonical};
+use super::address::canonical;
+use super::driver::Driver;
 use super::line::{Bell, Holders};
 use super::udp::{Batching, Udp};
 use super::{VutOptions, VutTransport, may_connect, open, transport};
@@ -14,7 +15,9 @@ use std::rc::Rc;
 /// A bound socket, for any number of connections to different peers. Clones are the same socket. It is closed when the last
 /// clone and the last connection are gone, with what a connection still has to answer for after its end.
 ///
-/// What arrives from an address that no connection is for is dropped.
+/// Datagrams of the native profile are told apart by the connection that they name, so a peer's address may change, and a peer may
+/// have several connections, opened one after the other. All others are told apart by where they come from. What is for nobody is
+/// dropped.
 #[derive(Clone, Debug)]
 pub struct VutSocket(Rc<Held>);
 
@@ -22,6 +25,8 @@ pub struct VutSocket(Rc<Held>);
 struct Held {
     bell: Rc<Bell>,
     local: SocketAddr,
+    /// The largest datagram that may be tried here.
+    largest: u16,
 }
 
 impl Drop for Held {
@@ -51,9 +56,9 @@ impl VutSocket {
     }
 
     fn start(udp: Udp) -> Self {
-        let (local, bell) = (udp.local(), Rc::new(Bell::new()));
-        actix_rt::spawn(Endpoint::new(udp, bell.clone()));
-        Self(Rc::new(Held { bell, local }))
+        let (local, largest, bell) = (udp.local(), udp.largest(u16::MAX), Rc::new(Bell::new()));
+        actix_rt::spawn(Driver::new(udp, bell.clone()));
+        Self(Rc::new(Held { bell, local, largest }))
     }
 
     /// Where it is bound.
@@ -62,9 +67,10 @@ impl VutSocket {
     }
 
     /// A connection to this peer over the socket, opened when something is wanted of it. [`VutOptions`] that are about the socket
-    /// have no meaning here. A second one to the same peer is aborted at once, while the first one is not over.
+    /// have no meaning here. A second one to the same peer is refused while the first
+    /// one is being opened, or speaks the 0.8 profile and is not over.
     ///
-    /// `secrets` are for this connection only: see [`connect`](super::connect).
+    /// For `secrets` see [`connect`](super::connect).
     pub fn connect(&self, peer: SocketAddr, secrets: Secrets, options: VutOptions) -> VutTransport {
         let socket = self.clone();
         transport(Peer::Vut(peer).to_string(), options.clone(), move |chain, status| async move {
@@ -75,6 +81,10 @@ impl VutSocket {
             }
             open(&socket, peer, &secrets, &options, &status).await
         })
+    }
+
+    pub(super) fn largest(&self) -> u16 {
+        self.0.largest
     }
 
     pub(super) fn bell(&self) -> &Rc<Bell> {

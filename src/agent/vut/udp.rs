@@ -5,13 +5,18 @@
 //! | batched (quinn-udp) | segments of one size in one call (GSO) | several buffers a call (recvmmsg), several datagrams a buffer (GRO) |
 //! | plain | one datagram a call | one datagram a call |
 //!
-//! quinn-udp itself falls back where a system or a driver refuses; the plain form is for measuring, and for where it fails.
+//! quinn-udp itself falls back where a system or a driver refuses; the plain form is for measuring, and for where it fails. It cannot
+//! forbid fragments, so paths are not searched beyond [`PLAIN_LARGEST`] in it.
+//!
+//! ECN: quinn-udp tells the mark of what came (`RecvMeta::ecn`) and sets that of what goes (`Transmit::ecn`). Nothing asks for
+//! either yet; they belong beside the address in [`Udp::poll_receive`] and [`Udp::try_send`].
 
+use super::address::destination;
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -49,7 +54,9 @@ const BUFFERS: usize = 8;
 /// Octets of each: the most that a datagram, or what GRO makes of several, can have.
 const ROOM: usize = 65_536;
 /// The most octets that one sending call takes: the largest UDP payload over IPv4.
-const PAYLOAD_MAX: usize = 65_507;
+pub(super) const PAYLOAD_MAX: usize = 65_507;
+/// The largest datagram where fragments are not forbidden: Ethernet over IPv6.
+const PLAIN_LARGEST: u16 = 1452;
 
 thread_local! {
     /// Where datagrams arrive, for all sockets of a thread: they are copied out before the next call.
@@ -105,12 +112,15 @@ impl Udp {
         most.min(PAYLOAD_MAX / size).max(1)
     }
 
-    /// An address as this socket has to be told it: one of IPv6 reaches an IPv4 address by its mapped form.
-    pub(super) fn destination(&self, peer: SocketAddr) -> SocketAddr {
-        match (self.local, peer.ip()) {
-            (SocketAddr::V6(_), IpAddr::V4(ip)) => SocketAddrV6::new(ip.to_ipv6_mapped(), peer.port(), 0, 0).into(),
-            _ => peer,
-        }
+    /// The largest datagram that may be tried here, of `wished` octets at most.
+    pub(super) fn largest(&self, wished: u16) -> u16 {
+        let whole = self.batched.as_ref().is_some_and(|batched| !batched.may_fragment());
+        if whole { wished } else { wished.min(PLAIN_LARGEST) }
+    }
+
+    /// True if one call may take several datagrams.
+    pub(super) fn is_batched(&self) -> bool {
+        self.batched.is_some()
     }
 
     /// Receives with one call, and hands out each datagram. `Ready` if there was anything.
@@ -162,6 +172,7 @@ impl Udp {
     ///
     /// `WouldBlock`: not now, and nothing was sent. Others: these datagrams are lost.
     pub(super) fn try_send(&self, to: SocketAddr, octets: &[u8], size: usize) -> io::Result<()> {
+        let to = destination(self.local, to);
         let Some(batched) = &self.batched else { return self.socket.try_send_to(octets, to).map(drop) };
         self.socket.try_io(Interest::WRITABLE, || {
             let segment_size = (octets.len() > size).then_some(size);

@@ -44,8 +44,11 @@ pub enum CloseReason {
     #[error("aborted")]
     Aborted,
     /// By the peer: it said so, or it ended both directions with data missing.
-    #[error("aborted by the peer")]
-    AbortedByPeer,
+    #[error("aborted by the peer{}", why(*code))]
+    AbortedByPeer {
+        /// The code of its ABORT, of which docs/vut-native.md names four. The 0.8 profile has none.
+        code: Option<u64>,
+    },
     /// No handshake in the time for it.
     #[error("no answer from the peer")]
     NoAnswer,
@@ -76,6 +79,18 @@ impl CloseReason {
     /// True if both streams came to their ends, proven or not.
     pub fn is_end(self) -> bool {
         matches!(self, Self::Ended { .. })
+    }
+}
+
+/// What an ABORT's code adds to its being one.
+fn why(code: Option<u64>) -> String {
+    match code {
+        // its application's wish, or nothing said
+        None | Some(0) => String::new(),
+        Some(1) => ": it says that we broke the protocol".into(),
+        Some(2) => ": its keys are used up".into(),
+        Some(3) => ": it had not heard of us for too long".into(),
+        Some(other) => format!(", code {other}"),
     }
 }
 

@@ -126,6 +126,7 @@ pub const KINDS: &[KindRow] = &[
             Key::Bind,
             Key::SecretFile,
             Key::PeerSecretFile,
+            Key::VutMode,
             Key::KeepAlive,
             Key::Timeout,
             Key::Prefer,
@@ -196,6 +197,8 @@ pub enum Key {
     SecretFile,
     /// The file with the peer's secret.
     PeerSecretFile,
+    /// Which VUT profiles are spoken.
+    VutMode,
     /// What an end counts for that is not proven.
     Unproven,
 }
@@ -240,6 +243,7 @@ pub const KEYS: &[KeyRow] = &[
     row(Key::Stderr, "stderr", Some("inherit|null"), "the command's errors; default inherit"),
     row(Key::SecretFile, "secret-file", Some("PATH"), "our secret in hexadecimal; mode 0600"),
     row(Key::PeerSecretFile, "peer-secret-file", Some("PATH"), "the peer's secret, likewise"),
+    row(Key::VutMode, "mode", Some("native|auto|compat"), "VUT profiles that are spoken; default native"),
     row(Key::Unproven, "unproven", Some("accept|refuse"), "an end that may be an abort; default accept"),
 ];
 

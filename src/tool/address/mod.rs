@@ -36,7 +36,7 @@ mod tests;
 pub use error::AddressError;
 pub use options::{
     Buffers, Create, ExecOptions, FifoOptions, FileOptions, HalfClose, Options, Prefer, Queue, Stderr,
-    TcpListenOptions, TcpOptions, UnixListenOptions, UnixOptions, Unproven, VutOptions,
+    TcpListenOptions, TcpOptions, UnixListenOptions, UnixOptions, Unproven, VutMode, VutOptions,
 };
 
 use grammar::Kind;

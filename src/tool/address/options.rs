@@ -115,6 +115,8 @@ pub struct VutOptions {
     pub secret_file: PathBuf,
     /// The file with the peer's secret; never empty.
     pub peer_secret_file: PathBuf,
+    /// Which profiles are spoken.
+    pub mode: VutMode,
     /// Ping after this long without data; whole seconds and at least one.
     pub keepalive: Option<Duration>,
     /// Give up connecting after this long; more than nothing.
@@ -205,6 +207,18 @@ pub enum Stderr {
     Null,
 }
 
+/// Which profiles of VUT are spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum VutMode {
+    /// Encrypted, with keys of its own for each connection, and ends that are proven; nothing else.
+    #[default]
+    Native,
+    /// The same if the peer understands it, else 0.8.
+    Auto,
+    /// 0.8.
+    Compat,
+}
+
 /// What the end of a peer's data counts for, where an abort could look the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Unproven {
@@ -232,6 +246,11 @@ impl Word for HalfClose {
 
 impl Word for Stderr {
     const WORDS: &'static [(&'static str, Self)] = &[("inherit", Self::Inherit), ("null", Self::Null)];
+}
+
+impl Word for VutMode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("native", Self::Native), ("auto", Self::Auto), ("compat", Self::Compat)];
 }
 
 impl Word for Unproven {

@@ -66,6 +66,7 @@ pub(super) fn spec(spec: &Spec) -> String {
             text.path(Key::SecretFile, &options.secret_file);
             text.path(Key::PeerSecretFile, &options.peer_secret_file);
             text.value(Key::Bind, Some(options.bind.to_string()));
+            text.word(Key::VutMode, options.mode);
             text.duration(Key::KeepAlive, options.keepalive);
             text.duration(Key::Timeout, options.timeout);
             text.word(Key::Prefer, options.prefer);

@@ -214,6 +214,7 @@ fn example(key: Key) -> String {
         Key::Prefer => "ipv6",
         Key::Bind => "10.0.0.1:5",
         Key::SecretFile | Key::PeerSecretFile => r"dir/a\,b",
+        Key::VutMode => "auto",
         Key::Unproven => "refuse",
         Key::HalfClose => "out",
         Key::Backlog | Key::Max => "7",
@@ -357,14 +358,15 @@ fn targets() -> impl Strategy<Value = Target> {
     let fd = (0..=i32::MAX).prop_map(|number| Target::Fd { number });
     let vut = (
         (hosts(), 1..=u16::MAX, any::<std::net::IpAddr>(), 1..=u16::MAX, texts(), texts()),
-        (keepalives(), times(), words(), words(), words()),
+        (words(), keepalives(), times(), words(), words(), words()),
     )
         .prop_map(
-            |((host, port, ip, bind_port, ours, theirs), (keepalive, timeout, prefer, half_close, unproven))| {
+            |((host, port, ip, bind_port, ours, theirs), (mode, keepalive, timeout, prefer, half_close, unproven))| {
                 let options = VutOptions {
                     bind: std::net::SocketAddr::new(ip, bind_port),
                     secret_file: ours.into(),
                     peer_secret_file: theirs.into(),
+                    mode,
                     keepalive,
                     timeout,
                     prefer,

@@ -63,7 +63,7 @@ impl Connection {
             let mut linger = Linger::new(now, self.config.linger, Duration::ZERO);
             linger.left = 0;
             self.answer_at = Some(now);
-            self.close(now, CloseReason::AbortedByPeer, Life::Lingering(linger));
+            self.close(now, CloseReason::AbortedByPeer { code: None }, Life::Lingering(linger));
             return;
         }
         self.on_ack(now, view, end);

@@ -73,7 +73,7 @@ impl Connection {
             return self.fail(now, CloseReason::PeerGone);
         }
         if is_over(self.missing_until()) {
-            return self.fail(now, CloseReason::AbortedByPeer);
+            return self.fail(now, CloseReason::AbortedByPeer { code: None });
         }
         if is_over(self.flow_timer())
             && let Some((timer, octets)) = self.flow.on_timer(now)

@@ -7,6 +7,7 @@ use crate::proto::vut::event::{CloseReason, Event, WriteError};
 use crate::proto::vut::greeting::Wish;
 use crate::proto::vut::native::connection::Transmit;
 use crate::proto::vut::native::keys::Exporter;
+use crate::proto::vut::native::packet::ConnectionId;
 use crate::proto::vut::native::path::Address;
 use crate::proto::vut::wire::{DATAGRAM_MAX, Flags};
 use bytes::Bytes;
@@ -152,6 +153,11 @@ impl<A: Address> Endpoint<A> {
     /// For keys that a layer above binds to this connection; once connected in the native profile.
     pub fn exporter(&self) -> Option<&Exporter> {
         self.native().and_then(Native::exporter)
+    }
+
+    /// By which the peer names this connection in its packets, should the native profile be spoken: for a socket that many share.
+    pub const fn connection_id(&self) -> ConnectionId {
+        self.id
     }
 
     /// Where the peer is.

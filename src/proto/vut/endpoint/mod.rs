@@ -63,6 +63,7 @@ pub struct Endpoint<A> {
     secrets: Secrets,
     keys: Keys,
     peer: A,
+    id: ConnectionId,
     /// None in mode compat.
     offering: Option<Offering>,
     talk: Talk<A>,
@@ -79,6 +80,7 @@ impl<A: Address> Endpoint<A> {
     /// [`SetupError`], in modes native and auto.
     pub fn new(setup: Setup<A>, now: Time) -> Result<Self, SetupError> {
         let Setup { mode, secrets, peer, fresh, context, largest, fast_aes, config } = setup;
+        let id = ConnectionId(fresh.part(48));
         let offering = if mode == Mode::Compat {
             None
         } else {
@@ -92,6 +94,7 @@ impl<A: Address> Endpoint<A> {
             keys: Keys::new(&secrets),
             secrets,
             peer,
+            id,
             offering,
             talk: Talk::Greeting(Greeting::new(now, config.handshake)),
             config,
@@ -211,7 +214,7 @@ impl<A: Address> Endpoint<A> {
         let offer = Offer {
             public: [0; 32],
             random: fresh.part(32),
-            id: ConnectionId(fresh.part(48)),
+            id: self.id,
             aeads: AeadMask::new(fast_aes),
             largest,
             window: greeting.read_limit,

@@ -29,9 +29,10 @@ use std::fmt;
 pub const NATIVE_BIT: u8 = 0x10;
 
 /// What the owner of a connection allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Native or nothing. For secrets that are used more than once.
+    #[default]
     Native,
     /// Native if the peer says so, else 0.8.
     Auto,

@@ -233,6 +233,7 @@ impl Bare {
                     bind: given.bind_with_port()?,
                     secret_file: given.path(Key::SecretFile)?,
                     peer_secret_file: given.path(Key::PeerSecretFile)?,
+                    mode: given.word(Key::VutMode)?,
                     keepalive: given.keepalive()?,
                     timeout: given.timeout()?,
                     prefer: given.word(Key::Prefer)?,

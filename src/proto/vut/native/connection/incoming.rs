@@ -198,10 +198,10 @@ impl<A: Address> Connection<A> {
                 let effect = self.path.on_response(from, *octets, now, self.path_times());
                 self.on_path(now, effect);
             }
-            (Frame::Abort(_), Life::Live) => {
+            (Frame::Abort(code), Life::Live) => {
                 self.notices.clear();
                 let until = now + self.config.linger;
-                self.close(now, CloseReason::AbortedByPeer, Life::Lingering { until });
+                self.close(now, CloseReason::AbortedByPeer { code: Some(*code) }, Life::Lingering { until });
             }
             // both gave up
             (Frame::Abort(_), Life::Failing { .. }) => self.notices.clear(),

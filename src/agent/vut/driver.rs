@@ -1,11 +1,11 @@
-//! `Endpoint`: the task that drives a socket and its connections. One timer for all of them.
+//! `Driver`: the task that drives a socket and its connections. One timer for all of them.
 //!
 //! A turn, in this order:
 //!
 //! | step | bounded by |
 //! |---|---|
 //! | take in new connections | |
-//! | receive, each datagram to the connection of its source address; others are dropped | [`Calls::receive`] calls |
+//! | receive, each datagram to its connection (see [`Lines`]); others are dropped | [`Calls::receive`] calls |
 //! | let time pass for those that asked for it | |
 //! | for each that anything happened to: send, take over its events, set its time | [`Calls::send`] calls each |
 //! | wait | |
@@ -16,42 +16,30 @@
 //! last connection is gone and nobody can add one. If it is dropped before, each peer is told of an abort, with one
 //! datagram.
 
+use super::address::canonical;
 use super::batch::{Batch, Filled};
-use super::line::{Bell, Holders, Joining, Line};
+use super::line::{Bell, Holders, Joining, Line, LineId};
+use super::lines::Lines;
 #[cfg(doc)]
 use super::udp::Calls;
 use super::udp::Udp;
-use crate::proto::time::Time;
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::time::Sleep;
 
 /// A socket, its connections, and when they want to be called.
-pub(super) struct Endpoint {
+pub(super) struct Driver {
     udp: Udp,
     bell: Rc<Bell>,
-    lines: HashMap<SocketAddr, Entry>,
-    deadlines: BTreeSet<(Time, SocketAddr)>,
-    /// To be looked at, each once.
-    due: VecDeque<SocketAddr>,
+    lines: Lines,
     batch: Batch,
     sleep: Option<Pin<Box<Sleep>>>,
     /// Kept for its memory.
-    rung: Vec<SocketAddr>,
-}
-
-struct Entry {
-    line: Rc<RefCell<Line>>,
-    /// As the socket has to be told it.
-    to: SocketAddr,
-    deadline: Option<Time>,
-    is_due: bool,
+    rung: Vec<LineId>,
 }
 
 /// How sending went.
@@ -64,68 +52,32 @@ enum Sent {
     Blocked,
 }
 
-impl Endpoint {
+/// Datagrams that a peer is told when the task is dropped: the abort, and what may be due before it.
+const LAST_WORDS: usize = 3;
+
+impl Driver {
     pub(super) fn new(udp: Udp, bell: Rc<Bell>) -> Self {
-        Self {
-            udp,
-            bell,
-            lines: HashMap::new(),
-            deadlines: BTreeSet::new(),
-            due: VecDeque::new(),
-            batch: Batch::default(),
-            sleep: None,
-            rung: Vec::new(),
-        }
+        Self { udp, bell, lines: Lines::default(), batch: Batch::default(), sleep: None, rung: Vec::new() }
     }
 
     fn take_in(&mut self) {
-        for Joining { peer, line } in self.bell.take_joining() {
-            if self.lines.get(&peer).is_some_and(|entry| !entry.is_over()) {
+        for Joining { id, peer, line } in self.bell.take_joining() {
+            if self.lines.is_taken(peer) {
                 // whoever adds one has looked
                 line.borrow_mut().cut();
-                continue;
+            } else {
+                self.lines.add(id, peer, line);
             }
-            self.forget(peer);
-            let to = self.udp.destination(peer);
-            self.lines.insert(peer, Entry { line, to, deadline: None, is_due: false });
-            self.touch(peer);
         }
-        let mut rung = std::mem::take(&mut self.rung);
-        self.bell.take_rung(&mut rung);
-        rung.drain(..).for_each(|peer| self.touch(peer));
-        self.rung = rung;
-    }
-
-    fn touch(&mut self, peer: SocketAddr) {
-        if let Some(entry) = self.lines.get_mut(&peer)
-            && !std::mem::replace(&mut entry.is_due, true)
-        {
-            self.due.push_back(peer);
-        }
-    }
-
-    fn forget(&mut self, peer: SocketAddr) {
-        if let Some(entry) = self.lines.remove(&peer) {
-            if let Some(deadline) = entry.deadline {
-                self.deadlines.remove(&(deadline, peer));
-            }
-            entry.line.borrow_mut().cut();
-        }
+        self.bell.take_rung(&mut self.rung);
+        self.rung.drain(..).for_each(|id| self.lines.touch(id));
     }
 
     /// True if there may be more.
     fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         for _ in 0..self.udp.calls().receive {
-            let (now, lines, due) = (self.bell.now(), &mut self.lines, &mut self.due);
-            let received = self.udp.poll_receive(cx, |from, datagram| {
-                let peer = canonical(from);
-                let Some(entry) = lines.get_mut(&peer) else { return };
-                entry.line.borrow_mut().face.handle_datagram(now, peer, datagram);
-                if !std::mem::replace(&mut entry.is_due, true) {
-                    due.push_back(peer);
-                }
-            });
-            match received {
+            let (now, lines) = (self.bell.now(), &mut self.lines);
+            match self.udp.poll_receive(cx, |from, datagram| lines.deliver(now, canonical(from), datagram)) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Ok(())) => {}
                 // what an earlier datagram of ours met on its way; the peer's silence tells of it
@@ -138,15 +90,9 @@ impl Endpoint {
 
     fn let_time_pass(&mut self) {
         let now = self.bell.now();
-        while let Some(&(deadline, peer)) = self.deadlines.first()
-            && deadline <= now
-        {
-            self.deadlines.pop_first();
-            if let Some(entry) = self.lines.get_mut(&peer) {
-                entry.deadline = None;
-                entry.line.borrow_mut().face.handle_timeout(now);
-            }
-            self.touch(peer);
+        while let Some((id, line)) = self.lines.pop_late(now) {
+            line.borrow_mut().endpoint.handle_timeout(now);
+            self.lines.touch(id);
         }
     }
 
@@ -155,24 +101,21 @@ impl Endpoint {
         if !self.flush_waiting(cx) {
             return false;
         }
-        for _ in 0..self.due.len() {
-            let Some(peer) = self.due.pop_front() else { break };
-            let Some(entry) = self.lines.get_mut(&peer) else { continue };
-            entry.is_due = false;
-            let line = entry.line.clone();
-            let sent = self.send(&mut line.borrow_mut(), peer);
-            self.after(&line, peer);
+        for _ in 0..self.lines.due() {
+            let Some((id, line)) = self.lines.pop_due() else { break };
+            let sent = self.send(&mut line.borrow_mut());
+            self.after(id, &line);
             match sent {
                 Sent::All => {}
-                Sent::More => self.touch(peer),
+                Sent::More => self.lines.touch(id),
                 Sent::Blocked => {
-                    self.touch(peer);
+                    self.lines.touch(id);
                     // arranges for the waker, or finds that there is room again
                     return self.udp.poll_writable(cx).is_ready();
                 }
             }
         }
-        !self.due.is_empty()
+        self.lines.due() > 0
     }
 
     /// Sends what a blocked socket has left behind. True if nothing is.
@@ -190,12 +133,11 @@ impl Endpoint {
         true
     }
 
-    fn send(&mut self, line: &mut Line, peer: SocketAddr) -> Sent {
-        let Some(to) = self.lines.get(&peer).map(|entry| entry.to) else { return Sent::All };
-        let (now, max) = (self.bell.now(), line.face.datagram_max());
+    fn send(&mut self, line: &mut Line) -> Sent {
+        let (now, max) = (self.bell.now(), line.endpoint.datagram_max());
         let mut sends = 0;
         loop {
-            let added = self.batch.add(&self.udp, to, max, |buf| line.face.poll_transmit(now, buf));
+            let added = self.batch.add(&self.udp, max, |buf| line.endpoint.poll_transmit(now, buf));
             if added == Some(Filled::Open) {
                 continue;
             }
@@ -203,7 +145,7 @@ impl Endpoint {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Sent::Blocked,
                 Err(error) => {
-                    tracing::debug!(%peer, %error, "datagrams were not sent");
+                    tracing::debug!(peer = %line.endpoint.peer(), %error, "datagrams were not sent");
                     line.unsent = Some(error);
                 }
             }
@@ -217,31 +159,22 @@ impl Endpoint {
     }
 
     /// What happened to it, and when it wants to be called.
-    fn after(&mut self, line: &RefCell<Line>, peer: SocketAddr) {
+    fn after(&mut self, id: LineId, line: &RefCell<Line>) {
         let (gone, deadline) = {
             let mut line = line.borrow_mut();
             line.take_events();
-            (line.face.is_gone(), line.face.poll_timeout(self.bell.now()))
+            (line.endpoint.is_gone(), line.endpoint.poll_timeout(self.bell.now()))
         };
         if gone {
-            self.bell.forget(peer);
-            return self.forget(peer);
-        }
-        let Some(entry) = self.lines.get_mut(&peer) else { return };
-        if entry.deadline != deadline {
-            if let Some(before) = entry.deadline {
-                self.deadlines.remove(&(before, peer));
-            }
-            if let Some(at) = deadline {
-                self.deadlines.insert((at, peer));
-            }
-            entry.deadline = deadline;
+            self.lines.forget(id);
+        } else {
+            self.lines.set_deadline(id, deadline);
         }
     }
 
     /// Sets the timer. True if it is time already.
     fn wait(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(&(deadline, _)) = self.deadlines.first() else {
+        let Some(deadline) = self.lines.next_deadline() else {
             self.sleep = None;
             return false;
         };
@@ -258,7 +191,7 @@ impl Endpoint {
     }
 }
 
-impl Future for Endpoint {
+impl Future for Driver {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -277,7 +210,6 @@ impl Future for Endpoint {
         if this.is_over() {
             return Poll::Ready(());
         }
-        this.batch.shrink();
         // short-circuited, the timer would not be set
         let now = this.wait(cx);
         if more || again || now {
@@ -287,38 +219,24 @@ impl Future for Endpoint {
     }
 }
 
-impl Entry {
-    fn is_over(&self) -> bool {
-        matches!(self.line.borrow().life, super::line::Life::Closed(_))
-    }
-}
-
-impl Drop for Endpoint {
+impl Drop for Driver {
     fn drop(&mut self) {
         self.bell.set_holders(Holders::Gone);
-        let lines: Vec<_> = self.bell.take_joining().into_iter().map(|joining| joining.line).collect();
-        lines.iter().for_each(|line| line.borrow_mut().cut());
-        for entry in std::mem::take(&mut self.lines).into_values() {
+        let waiting = self.bell.take_joining().into_iter().map(|joining| joining.line);
+        waiting.for_each(|line| line.borrow_mut().cut());
+        for line in self.lines.drain() {
             // a panic of the connection itself has left it borrowed
-            let Ok(mut line) = entry.line.try_borrow_mut() else { continue };
+            let Ok(mut line) = line.try_borrow_mut() else { continue };
             let now = self.bell.now();
-            line.face.abort(now);
-            let mut buf = vec![0; line.face.datagram_max()];
-            if let Some(len) = line.face.poll_transmit(now, &mut buf) {
-                let _ = self.udp.try_send(entry.to, &buf[..len], len);
+            line.endpoint.abort(now);
+            let mut buf = vec![0; line.endpoint.datagram_max()];
+            for _ in 0..LAST_WORDS {
+                let Some(out) = line.endpoint.poll_transmit(now, &mut buf) else { break };
+                let datagrams = buf[..out.octets].chunks(out.segment);
+                datagrams.for_each(|datagram| _ = self.udp.try_send(out.to, datagram, out.segment));
             }
             line.cut();
         }
-    }
-}
-
-/// An address as connections are found by it, whatever family the socket is of.
-pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr {
-        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_none() && v6.scope_id() != 0 => {
-            SocketAddr::V6(std::net::SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()))
-        }
-        _ => SocketAddr::new(addr.ip().to_canonical(), addr.port()),
     }
 }
 
