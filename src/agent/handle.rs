@@ -92,9 +92,12 @@
 //! # Ok::<(), io::Error>(())
 //! ```
 
+mod drive;
 mod driver;
 mod outcome;
 mod readiness;
+mod resume;
+mod settle;
 
 use std::fmt;
 use std::io;
@@ -103,8 +106,10 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-pub use driver::{CloseHandle, Completion, HandleDriver, Resume, Resumer, TURN_CALLS};
+pub use drive::TURN_CALLS;
+pub use driver::{CloseHandle, Completion, HandleDriver, Resume};
 pub use outcome::{CloseReason, Hook, Outcome};
+pub use resume::Resumer;
 
 /// A descriptor with hooks that a [`HandleDriver`] calls.
 ///

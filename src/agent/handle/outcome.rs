@@ -1,7 +1,10 @@
 //! Why the directions of a handle ended, and what its driver leaves behind.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Why a direction of a handle was closed.
@@ -112,5 +115,23 @@ impl Outcome {
         matches!(self.input, None | Some(CloseReason::Finished | CloseReason::HangUp))
             && matches!(self.output, None | Some(CloseReason::Finished))
             && self.panic.is_none()
+    }
+}
+
+impl Outcome {
+    /// Keeps the first panic, and gives this one as a reason.
+    pub(super) fn note_panic(&mut self, hook: Hook, payload: Box<dyn Any + Send>) -> CloseReason {
+        let message = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+            (Some(text), _) => Arc::from(*text),
+            (None, Some(text)) => Arc::from(text.as_str()),
+            (None, None) => Arc::from("(no text)"),
+        };
+        // What was thrown may itself panic when it is dropped.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            mem::forget(second);
+        }
+        let reason = CloseReason::Panicked { hook, message };
+        self.panic.get_or_insert_with(|| reason.clone());
+        reason
     }
 }
