@@ -33,6 +33,8 @@ struct Report {
     costs: [Cost; 4],
     /// Octets of most datagrams.
     size: usize,
+    /// Batches from the sender.
+    batches: u64,
 }
 
 /// Two ends that are connected.
@@ -60,7 +62,7 @@ fn measure(pair: &mut dyn Pair, octets: u64) -> Report {
 fn run(pair: &mut dyn Pair, octets: u64) -> Report {
     let (before, datagrams, _) = pair.done();
     let mut costs = [Cost::default(); 4];
-    let mut idle = 0;
+    let (mut idle, mut batches) = (0, 0);
     loop {
         let mut at = (Instant::now(), counting::made());
         let mut lap = |part: usize| {
@@ -79,11 +81,12 @@ fn run(pair: &mut dyn Pair, octets: u64) -> Report {
         lap(3);
         pair.tick();
         idle = if sent { 0 } else { idle + 1 };
+        batches += u64::from(sent);
         assert!(idle < 100_000, "nothing moves");
         let (read, sent, size) = pair.done();
         if read - before >= octets {
             let datagrams = [sent[0] - datagrams[0], sent[1] - datagrams[1]];
-            return Report { octets: read - before, datagrams, costs, size };
+            return Report { octets: read - before, datagrams, costs, size, batches };
         }
     }
 }
@@ -95,7 +98,7 @@ fn print(who: &str, report: &Report) {
     let forth = report.datagrams[0] as f64;
     let ns = |seconds: f64| seconds * 1e9 / forth;
     println!(
-        "{who:7} {:6} {:7.0} {:6.3} {:6.3}   {:6.0} {:7.0} {:6.0} {:6.0} {:8.3} {:8.1} {:9.2}",
+        "{who:7} {:6} {:7.0} {:6.3} {:6.3}   {:6.0} {:7.0} {:6.0} {:6.0} {:8.3} {:8.1} {:9.1} {:9.2}",
         report.size,
         report.octets as f64 / 1e6 / (send + receive + answer + heed),
         (send + heed) / gigabytes,
@@ -106,6 +109,7 @@ fn print(who: &str, report: &Report) {
         ns(heed),
         forth / report.octets as f64 * 1e6,
         forth / (report.datagrams[1] as f64).max(1.0),
+        forth / (report.batches as f64).max(1.0),
         allocations as f64 / forth,
     );
 }
@@ -116,8 +120,8 @@ fn main() {
     let whom = arguments.first().map(String::as_str).unwrap_or("all");
     let sizes = number(1).filter(|size| *size > 0).map_or(vec![508, 1452, 9000, 65_000], |size| vec![size]);
     let octets = number(2).unwrap_or(256) * 1_000_000;
-    println!("who       size    MB/s  s/GB there-of:  ns a datagram:                     a MB    each  allocations");
-    println!("                         send   recv     send receive answer   heed  datagr.   answer  a datagram");
+    println!("who       size    MB/s  s/GB there-of:  ns a datagram:                     a MB    each       in a  allocations");
+    println!("                         send   recv     send receive answer   heed  datagr.   answer    batch  a datagram");
     for _ in 0..number(3).unwrap_or(3) {
         for size in &sizes {
             let size = u16::try_from(*size).expect("a datagram's size");
