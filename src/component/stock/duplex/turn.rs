@@ -228,7 +228,9 @@ impl<D: Duplex> DuplexActor<D> {
 /// Whether both directions are over, and clean.
 fn finished<T: Payload>(output: &Outlet<T>, read: Read, write: Write) -> Option<bool> {
     let read = if output.is_absent() || read == Read::Unread { Some(true) } else { output.ended() };
-    Some(write.ended()? && read?)
+    // both must be over, also where the first is not clean
+    let (written, read) = (write.ended()?, read?);
+    Some(written && read)
 }
 
 /// The driver. It lives as long as the actor, and keeps it alive until nobody can want anything of it any more.
