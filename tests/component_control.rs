@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::{run, serial, until, within};
 use versile_io::component::control::{
-    Ask, Authorize, CanConnect, Connected, ConsumerAttached, Control, ControlError, ProducerAttached,
+    Ask, Authorize, CanConnect, Connected, ConsumerAttached, Control, ControlError, Envelope, ProducerAttached,
     RequestConsumerState, RequestProducerState,
 };
 use versile_io::component::link::{Link, MAX_ASKS, Note, Observer};
@@ -292,6 +292,45 @@ fn nobody_to_answer_is_missing_control() {
         assert_eq!(ask(&a, true, Unheard).await, Err(ControlError::MissingControl), "no handler for it");
         assert_eq!(ask(&a, false, Ping(1)).await, Err(ControlError::MissingControl), "not attached");
         drop(passes);
+    });
+}
+
+/// Says what it does not hear, and counts what comes all the same.
+struct HardOfHearing {
+    input: Inlet<u32>,
+    came: usize,
+}
+impl Actor for HardOfHearing {
+    type Context = Context<Self>;
+}
+wire!(HardOfHearing {
+    inlet input: u32 => on_input;
+    controls => on_any;
+    hears => hears_ping;
+});
+inside!(HardOfHearing);
+impl HardOfHearing {
+    fn on_input(&mut self, _: InletEvent<u32>, _: &mut Context<Self>) {}
+    fn hears_ping(message: std::any::TypeId) -> bool {
+        message == std::any::TypeId::of::<Ping>()
+    }
+    fn on_any(&mut self, envelope: Envelope, _: &mut Context<Self>) -> Option<Envelope> {
+        self.came += 1;
+        envelope.open::<Ping>().map(|ask| ask.answer(1)).err()
+    }
+}
+
+#[test]
+fn what_a_component_does_not_hear_is_answered_without_it() {
+    run(async {
+        let a = End::new(On::Answer, Window::default());
+        let deaf = HardOfHearing { input: Inlet::default(), came: 0 }.start();
+        join(&a.outlet(), &deaf.inlet(), None);
+        open(|| inside(&a, |a, _| a.output.is_open())).await;
+        inside(&a, |a, _| a.output.tell(Connected { peer: Peer::Pipe })).await;
+        assert_eq!(ask(&a, true, Unheard).await, Err(ControlError::MissingControl));
+        assert_eq!(ask(&a, true, Ping(1)).await, Ok(1));
+        assert_eq!(inside(&deaf, |deaf, _| deaf.came).await, 1, "the ping alone, and not that a producer was attached");
     });
 }
 

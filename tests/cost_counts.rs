@@ -140,7 +140,7 @@ async fn connections() {
         println!(
             "supervised {supervised}: {made:.1} allocations to set a connection up, {live:.0} bytes while it is idle"
         );
-        let (most_made, most_live) = if supervised { (172.0, 7_400.0) } else { (145.0, 6_200.0) };
+        let (most_made, most_live) = if supervised { (93.0, 6_950.0) } else { (76.0, 5_900.0) };
         assert!(made <= most_made, "{made} allocations, {most_made} are allowed");
         assert!(live <= most_live, "{live} bytes, {most_live} are allowed");
         listening.stop().await;

@@ -35,10 +35,13 @@ impl Piece {
     }
 }
 
-/// Pieces in order. Bounded by the inlet's window.
+/// Pieces in order. Bounded by the inlet's window. One piece, which is what most turns have, needs no allocation, and an empty
+/// queue keeps none (rule M2).
 #[derive(Debug, Default)]
 pub(crate) struct WriteQueue {
-    pieces: VecDeque<Piece>,
+    first: Option<Piece>,
+    /// Behind the first; nothing without one.
+    rest: Option<Box<VecDeque<Piece>>>,
     bytes: u64,
     /// What was written since the beginning.
     written: u64,
@@ -48,21 +51,35 @@ impl WriteQueue {
     pub(crate) fn push(&mut self, piece: Piece) {
         self.bytes += piece.quantity();
         if let (Some(Piece::Lying { pipe: last, quantity }), Piece::Lying { pipe, quantity: more }) =
-            (self.pieces.back_mut(), &piece)
+            (self.last_mut(), &piece)
             && Arc::ptr_eq(last, pipe)
         {
             *quantity += more;
             return;
         }
-        self.pieces.push_back(piece);
+        match self.first {
+            None => self.first = Some(piece),
+            Some(_) => self.rest.get_or_insert_default().push_back(piece),
+        }
+    }
+
+    fn last_mut(&mut self) -> Option<&mut Piece> {
+        self.rest.as_mut().and_then(|rest| rest.back_mut()).or(self.first.as_mut())
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.first.iter().chain(self.rest.iter().flat_map(|rest| rest.iter()))
     }
 
     pub(crate) fn held(&self) -> Count {
-        Count { quantity: self.bytes, messages: self.pieces.len() as u64 }
+        Count {
+            quantity: self.bytes,
+            messages: u64::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len() as u64),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.first.is_none()
     }
 
     pub(crate) fn written(&self) -> u64 {
@@ -70,13 +87,13 @@ impl WriteQueue {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.pieces.clear();
+        (self.first, self.rest) = (None, None);
         self.bytes = 0;
     }
 
     /// What comes first, if it lies in a pipe.
     pub(crate) fn lying(&self) -> Option<(&Arc<KernelPipe>, u64)> {
-        match self.pieces.front() {
+        match &self.first {
             Some(Piece::Lying { pipe, quantity }) => Some((pipe, *quantity)),
             _ => None,
         }
@@ -84,7 +101,7 @@ impl WriteQueue {
 
     /// The heap's pieces from the front to the first that lies in a pipe.
     fn heap(&self) -> impl Iterator<Item = &Bytes> {
-        self.pieces.iter().map_while(|piece| match piece {
+        self.pieces().map_while(|piece| match piece {
             Piece::Heap(bytes) => Some(bytes),
             Piece::Lying { .. } => None,
         })
@@ -111,7 +128,7 @@ impl WriteQueue {
     pub(crate) fn advance(&mut self, mut n: usize) {
         self.written += n as u64;
         self.bytes = self.bytes.saturating_sub(n as u64);
-        while let Some(front) = self.pieces.front_mut() {
+        while let Some(front) = &mut self.first {
             match front {
                 Piece::Heap(bytes) if bytes.len() > n => return bytes.advance(n),
                 Piece::Lying { quantity, .. } if *quantity > n as u64 => {
@@ -121,8 +138,9 @@ impl WriteQueue {
                 // no piece is larger than what can be counted in memory or in a pipe
                 _ => n -= front.quantity() as usize,
             }
-            self.pieces.pop_front();
+            self.first = self.rest.as_mut().and_then(|rest| rest.pop_front());
         }
+        self.rest = None;
     }
 }
 

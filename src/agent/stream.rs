@@ -39,6 +39,12 @@ pub struct Stream {
     takes_lying: bool,
     /// Where what is read may lie, by what the consumer takes.
     place: Place,
+    at_end: Option<Box<AtEnd>>,
+}
+
+/// What happens when a stream is over.
+#[derive(Default)]
+struct AtEnd {
     hook: Option<CloseHook>,
     /// What must live as long as the connection does: a listener's place for it.
     guard: Option<Box<dyn std::any::Any>>,
@@ -153,8 +159,7 @@ impl Stream {
             settings,
             takes_lying: false,
             place: Place::Heap,
-            hook: None,
-            guard: None,
+            at_end: None,
         }
     }
 
@@ -185,7 +190,7 @@ impl Stream {
     /// is gone.
     #[must_use]
     pub fn on_close(mut self, hook: impl FnOnce(&Outcome) + 'static) -> Self {
-        self.hook = Some(Box::new(hook));
+        self.at_end.get_or_insert_default().hook = Some(Box::new(hook));
         self
     }
 
@@ -196,7 +201,7 @@ impl Stream {
     }
 
     pub(crate) fn guarded_by(mut self, guard: Box<dyn std::any::Any>) -> Self {
-        self.guard = Some(guard);
+        self.at_end.get_or_insert_default().guard = Some(guard);
         self
     }
 
@@ -414,8 +419,9 @@ impl Duplex for Stream {
         }
         self.state = State::Over { peer };
         self.queue.clear();
-        self.guard = None;
-        if let Some(hook) = self.hook.take() {
+        let Some(at_end) = self.at_end.take() else { return };
+        drop(at_end.guard);
+        if let Some(hook) = at_end.hook {
             hook(outcome);
         }
     }
@@ -423,12 +429,14 @@ impl Duplex for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        let Some(at_end) = self.at_end.take() else { return };
+        let AtEnd { hook, guard } = *at_end;
         // closed first, as in an orderly end
-        let peer = self.hook.as_ref().and_then(|_| self.peer().cloned());
+        let peer = self.peer().cloned();
         self.state = State::Over { peer };
-        self.guard = None;
+        drop(guard);
         // its actor is gone without a word, or it was never started; a hook's panic must not become a second one
-        if let Some(hook) = self.hook.take() {
+        if let Some(hook) = hook {
             let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(&Outcome::Gone)));
             if called.is_err() {
                 tracing::error!(name = %self.name(), "a close hook panicked");
@@ -462,28 +470,18 @@ impl fmt::Debug for Stream {
 mod tests {
     use super::*;
     use crate::agent::io::TcpIo;
-    use crate::component::Inlet;
     use crate::component::stock::DuplexActor;
 
     /// There is one for each connection, for as long as it lasts.
     #[test]
     fn what_an_idle_connection_keeps_is_small() {
         for (what, bytes, most) in [
-            ("actor", size_of::<DuplexActor<Stream>>(), 1_200),
-            ("stream", size_of::<Stream>(), 400),
-            ("socket", size_of::<TcpIo>(), 104),
+            ("actor", size_of::<DuplexActor<Stream>>(), 832),
+            ("stream", size_of::<Stream>(), 216),
+            ("socket", size_of::<TcpIo>(), 96),
         ] {
             println!("{what}: {bytes} bytes");
             assert!(bytes <= most, "{what}: {bytes} bytes, {most} are allowed");
         }
-        println!(
-            "inlet {} outlet {} state {} peer {} queue {} settings {}",
-            size_of::<Inlet<Bytes>>(),
-            size_of::<Outlet<Bytes>>(),
-            size_of::<State>(),
-            size_of::<Peer>(),
-            size_of::<WriteQueue>(),
-            size_of::<StreamSettings>()
-        );
     }
 }

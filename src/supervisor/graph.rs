@@ -45,8 +45,8 @@ pub(super) struct Edge {
     pub(super) consumer: Option<ComponentId>,
     pub(super) outlet: Option<Box<dyn OutletHandle>>,
     pub(super) inlet: Option<Box<dyn InletHandle>>,
-    producer_over: Option<Terminal>,
-    consumer_over: Option<Terminal>,
+    producer_over: Over,
+    consumer_over: Over,
     aborted: bool,
     /// One end has failed and is to be rebuilt: kept until the place has another link, so that its chain stays one.
     suspended: bool,
@@ -54,6 +54,28 @@ pub(super) struct Edge {
     isolated: [bool; 2],
     /// How long the outlet had waited when it was last asked for.
     pub(super) look: Look,
+}
+
+/// How one end of a link is over, if it is: what a [`Terminal`] says, without what is known from elsewhere. There is one for each end of
+/// each link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    No,
+    Ended { clean: bool },
+    Aborted,
+    Detached,
+    Suspended,
+}
+
+impl From<&Terminal> for Over {
+    fn from(terminal: &Terminal) -> Self {
+        match terminal {
+            Terminal::Ended { clean } => Self::Ended { clean: *clean },
+            Terminal::Aborted(_) => Self::Aborted,
+            Terminal::Detached { .. } => Self::Detached,
+            Terminal::Suspended { .. } => Self::Suspended,
+        }
+    }
 }
 
 /// What a note means to the supervisor.
@@ -111,8 +133,8 @@ impl Graph {
             consumer: None,
             outlet: None,
             inlet: None,
-            producer_over: None,
-            consumer_over: None,
+            producer_over: Over::No,
+            consumer_over: Over::No,
             aborted: false,
             suspended: false,
             isolated: [false; 2],
@@ -154,31 +176,28 @@ impl Graph {
         let Some(edge) = self.edges.get_mut(&id) else { return };
         edge.suspended |= matches!(terminal, Terminal::Suspended { .. });
         match side {
-            Side::Producer => edge.producer_over = Some(terminal),
-            Side::Consumer => edge.consumer_over = Some(terminal),
+            Side::Producer => edge.producer_over = Over::from(&terminal),
+            Side::Consumer => edge.consumer_over = Over::from(&terminal),
         }
         let at = edge.cell.produced();
-        let either = [&edge.producer_over, &edge.consumer_over];
-        if let Some(Terminal::Aborted(cause)) = either.into_iter().flatten().find(|t| matches!(t, Terminal::Aborted(_)))
-        {
-            let cause = cause.clone();
-            let accepted = edge.cell.accepted().quantity;
-            let lost = edge.cell.in_flight();
-            if !std::mem::replace(&mut edge.aborted, true) {
-                let cause = cause.clone();
-                changes.push(Change::Event(Event::Aborted { link: id, cause, accepted, lost }));
+        match (edge.producer_over, edge.consumer_over) {
+            (Over::Aborted, _) | (_, Over::Aborted) => {
+                let told = if let Terminal::Aborted(cause) = &terminal { Some(cause) } else { edge.cell.cause() };
+                let Some(cause) = told.cloned() else { return };
+                let (accepted, lost) = (edge.cell.accepted().quantity, edge.cell.in_flight());
+                if !std::mem::replace(&mut edge.aborted, true) {
+                    let cause = cause.clone();
+                    changes.push(Change::Event(Event::Aborted { link: id, cause, accepted, lost }));
+                }
+                changes.push(Change::Aborted { link: id, cause });
             }
-            changes.push(Change::Aborted { link: id, cause });
-            return;
-        }
-        match (&edge.producer_over, &edge.consumer_over) {
-            (Some(Terminal::Ended { .. }), Some(Terminal::Ended { clean })) => {
-                changes.push(Change::Event(Event::Ended { link: id, clean: *clean, at }));
+            (Over::Ended { .. }, Over::Ended { clean }) => {
+                changes.push(Change::Event(Event::Ended { link: id, clean, at }));
             }
-            (Some(Terminal::Detached { at }), Some(Terminal::Detached { .. })) => {
-                let event = Event::Detached { link: id, at: *at };
+            (Over::Detached, Over::Detached) => {
+                let at = if let Terminal::Detached { at } = terminal { at } else { at };
                 self.forget(id);
-                changes.push(Change::Event(event));
+                changes.push(Change::Event(Event::Detached { link: id, at }));
             }
             _ => {}
         }
@@ -417,11 +436,11 @@ impl Edge {
 
     /// True while the consumer may still receive something.
     pub(super) fn is_consuming(&self) -> bool {
-        self.consumer_over.is_none()
+        self.consumer_over == Over::No
     }
 
     /// True while data may flow.
     pub(super) fn is_live(&self) -> bool {
-        self.producer_over.is_none() && self.consumer_over.is_none()
+        self.producer_over == Over::No && self.consumer_over == Over::No
     }
 }

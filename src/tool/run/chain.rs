@@ -41,6 +41,12 @@ pub(super) struct Loose {
 /// What comes back when a chain is over.
 pub(super) struct Running {
     streams: [Done<Stream>; 2],
+    /// Apart, since a plain relay has none and there is one for each connection.
+    between: Option<Box<Between>>,
+}
+
+/// What comes back of what lies between the streams.
+struct Between {
     hashes: [Option<Done<Hash>>; 2],
     copies: Vec<Copy>,
 }
@@ -117,7 +123,9 @@ impl Loose {
             between[direction].push((inlet, outlet));
             hashes_done[direction] = Some(done);
         }
-        let running = Running { streams: [left_done, right_done], hashes: hashes_done, copies: copies_done };
+        let is_plain = copies_done.is_empty() && hashes_done.iter().all(Option::is_none);
+        let apart = (!is_plain).then(|| Box::new(Between { hashes: hashes_done, copies: copies_done }));
+        let running = Running { streams: [left_done, right_done], between: apart };
         let right_first = ends[1].connects();
         Ok(Self { pairs: [left, right], between, copies, both, right_first, running })
     }
@@ -188,9 +196,21 @@ impl Loose {
 impl Running {
     /// Resolves when all components have stopped.
     pub(super) async fn ended(self) -> Ended {
-        // boxed: this waits as long as the connection lasts, and should be small
+        // the results stay where they were put: this waits as long as the connection lasts, and should be small
         let [left, right] = self.streams.map(Done::boxed);
         let sides = [left.await, right.await];
+        let (hashes, copy_failed, gaps) = match self.between {
+            Some(between) => Box::pin(between.ended()).await,
+            None => ([None, None], None, Vec::new()),
+        };
+        let sides = sides.map(|side| side.map_or((None, Outcome::Gone), |ended| (Some(ended.0), ended.1)));
+        Ended { sides, hashes, copy_failed, gaps }
+    }
+}
+
+impl Between {
+    /// The hashes, why a copy that was to be whole is not, and what there is to say of the others.
+    async fn ended(self: Box<Self>) -> ([Option<String>; 2], Option<String>, Vec<String>) {
         let mut hashes = [None, None];
         for (hash, done) in hashes.iter_mut().zip(self.hashes) {
             if let Some(done) = done {
@@ -212,7 +232,6 @@ impl Running {
                 (None, 0) => {}
             }
         }
-        let sides = sides.map(|side| side.map_or((None, Outcome::Gone), |ended| (Some(ended.0), ended.1)));
-        Ended { sides, hashes, copy_failed, gaps }
+        (hashes, copy_failed, gaps)
     }
 }

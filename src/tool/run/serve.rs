@@ -199,7 +199,7 @@ impl Shop {
 
     /// One connection from its acceptance, on its arbiter. What waits for its end is small, since there is one for each.
     fn serve_one(self: Arc<Self>, accepted: Accepted, number: u64) {
-        let peer = accepted.peer().clone();
+        let peer = Box::new(accepted.peer().clone());
         let loose = self.streams(accepted).and_then(|streams| {
             Loose::start([&self.left, &self.right], streams, true, self.hash, &self.via, &self.inherited)
         });
@@ -230,7 +230,7 @@ impl Shop {
     }
 
     /// Waits for the end of a relay, and says what was delivered in each direction.
-    async fn relay(&self, links: [Option<Arc<Link>>; 2], running: Running, peer: Peer) -> [u64; 2] {
+    async fn relay(&self, links: [Option<Arc<Link>>; 2], running: Running, peer: Box<Peer>) -> [u64; 2] {
         let watching = self.idle.map(|limit| {
             let idle = Arc::new(AtomicBool::new(false));
             (idle.clone(), actix_rt::spawn(abort_idle(self.supervisor.clone(), links, limit, idle)))
