@@ -145,17 +145,18 @@ pub fn inlet<A, const P: usize>(
                 control(act, envelope, ctx, true);
             }
         }
-        InletMsg::Batch(link, items) => {
+        // one guard for all: after a panic the rest is of no use to anybody
+        InletMsg::Batch(link, items) => guarded(act, ctx, |act, ctx| {
             for item in items {
                 // what comes after a cause, in this port or another of the component, is not taken (A2)
                 if act.inlet_port().owner().is_some_and(|owner| owner.untold().is_some()) {
                     break;
                 }
                 if let Some(event) = act.inlet_port().receive_down(Down::Consume { link, item }) {
-                    guarded(act, ctx, |act, ctx| hook(act, event, ctx));
+                    hook(act, event, ctx);
                 }
             }
-        }
+        }),
         msg => {
             let handle = |home: &dyn Home| Box::new(InletPort::<A, P>(weak(home, ctx))) as Box<_>;
             if let Some(event) = act.inlet_port().receive(msg, handle) {

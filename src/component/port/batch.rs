@@ -35,20 +35,19 @@ impl<T> Batch<T> {
     /// Adds an item; true if the batch should go now.
     pub(super) fn push(&mut self, item: T, quantity: u64) -> bool {
         self.quantity = self.quantity.saturating_add(quantity);
-        let items = match std::mem::replace(&mut self.items, Items::None) {
-            Items::None => Items::One(item),
+        if let Items::Many(many) = &mut self.items {
+            many.push(item);
+            return self.quantity >= MAX_QUANTITY || many.len() >= MAX_ITEMS;
+        }
+        self.items = match std::mem::replace(&mut self.items, Items::None) {
             Items::One(first) => {
                 let mut many = Vec::with_capacity(self.last);
                 many.extend([first, item]);
                 Items::Many(many)
             }
-            Items::Many(mut many) => {
-                many.push(item);
-                Items::Many(many)
-            }
+            _ => Items::One(item),
         };
-        self.items = items;
-        self.quantity >= MAX_QUANTITY || matches!(&self.items, Items::Many(many) if many.len() >= MAX_ITEMS)
+        self.quantity >= MAX_QUANTITY
     }
 
     /// Takes all.

@@ -370,6 +370,14 @@ impl<T: Payload> Inlet<T> {
     /// Does what cannot wait for the end of the handler. The hold on the own actor can: nothing ends it before, and an item
     /// that is released at once needs none.
     fn run(&mut self) {
+        // the usual case, for every item
+        if self.core.is_urgent() {
+            self.run_urgent();
+        }
+    }
+
+    #[cold]
+    fn run_urgent(&mut self) {
         while let Some(effect) = self.core.poll_urgent() {
             match effect {
                 InletEffect::Send(up) => self.send(up),

@@ -124,9 +124,22 @@ impl<T: Payload> Outlet<T> {
     /// [`PushError::Full`] while an earlier item waits; [`PushError::Closed`] after an end or an abort. The item is
     /// handed back either way.
     pub fn push(&mut self, item: T) -> Result<(), PushError<T>> {
+        if self.core.send_at_once(&item).is_some() {
+            self.enqueue(item);
+            self.after();
+            return Ok(());
+        }
         self.core.push(item)?;
         self.run();
         Ok(())
+    }
+
+    /// Puts an item that counts as sent behind those of the running handler.
+    fn enqueue(&mut self, item: T) {
+        let quantity = item.quantity();
+        if self.batch.get_mut().push(item, quantity) {
+            self.flush();
+        }
     }
 
     /// In which forms the consumer takes what is sent; known from [`OutletEvent::Attached`] on.
@@ -388,12 +401,7 @@ impl<T: Payload> Outlet<T> {
     fn run(&mut self) {
         while let Some(effect) = self.core.poll_effect() {
             match effect {
-                OutletEffect::Send(Down::Consume { item, .. }) => {
-                    let quantity = item.quantity();
-                    if self.batch.get_mut().push(item, quantity) {
-                        self.flush();
-                    }
-                }
+                OutletEffect::Send(Down::Consume { item, .. }) => self.enqueue(item),
                 OutletEffect::Send(last) => {
                     self.flush();
                     if let Some(peer) = self.peer.take() {

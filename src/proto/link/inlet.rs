@@ -578,6 +578,12 @@ impl<T: Payload> Inlet<T> {
         self.poll_urgent().or_else(|| self.poll_grant())
     }
 
+    /// True if [`poll_urgent`](Self::poll_urgent) would give something.
+    pub fn is_urgent(&self) -> bool {
+        let broken = self.phase == InletPhase::Open && self.cell.as_ref().is_some_and(|cell| cell.cause().is_some());
+        broken || self.over.is_some() || !matches!(self.wake, Wake::No)
+    }
+
     /// The part of [`poll_effect`](Self::poll_effect) that cannot wait for the end of an actor's turn: aborts and ends.
     pub fn poll_urgent(&mut self) -> Option<InletEffect> {
         if self.phase == InletPhase::Open {

@@ -340,6 +340,25 @@ impl<T: Payload> Outlet<T> {
         }
     }
 
+    /// The short way of [`push`](Self::push) and [`poll_effect`](Self::poll_effect): counts an item as sent, and gives the link that it
+    /// is to be sent on, if nothing stands between it and the consumer. `None`, and nothing changed, otherwise.
+    pub fn send_at_once(&mut self, item: &T) -> Option<LinkId> {
+        let quantity = item.quantity();
+        let idle = self.has_room() && self.over.is_none() && matches!(self.wake, Wake::No);
+        let credit = self.limit.credit(self.sent);
+        if !idle || quantity == 0 || quantity > credit.quantity || credit.messages == 0 {
+            return None;
+        }
+        // A2: the cell is read before each item
+        let cell = self.cell.as_ref().filter(|cell| cell.cause().is_none() && cell.suspension().is_none())?;
+        let link = cell.id();
+        self.sent.add(quantity);
+        cell.store_produced(self.sent);
+        self.look_again();
+        self.check();
+        Some(link)
+    }
+
     /// In which forms the consumer takes what is sent. None but items before the first grant.
     pub fn forms(&self) -> Forms {
         match (&self.cell, self.phase) {
@@ -866,6 +885,34 @@ mod tests {
 
     fn parcel(quantity: u64) -> Parcel {
         Parcel { quantity, carrier: Arc::new(()) }
+    }
+
+    #[test]
+    fn open_the_short_way_sends_what_the_long_one_would_and_leaves_the_rest_to_it() {
+        let item = Bytes::from_static(b"abc");
+        let (mut outlet, _) = reserved();
+        assert_eq!(outlet.send_at_once(&item), None, "P2");
+        let (mut outlet, link) = open(7, 3);
+        assert_eq!(outlet.send_at_once(&Bytes::new()), None, "nothing would be delivered");
+        assert_eq!(outlet.send_at_once(&item), Some(link));
+        assert_eq!(outlet.send_at_once(&item), Some(link));
+        assert_eq!(outlet.cell().expect("open").produced(), Count { quantity: 6, messages: 2 });
+        assert_eq!(outlet.send_at_once(&item), None, "P1: it has to be cut");
+        assert_eq!(push(&mut outlet, "abc"), "a");
+        assert_eq!(outlet.send_at_once(&item), None, "P6: an item waits, and goes first");
+        let (mut outlet, _) = open(9, 0);
+        assert_eq!(outlet.send_at_once(&item), None, "C1");
+        let (mut outlet, _) = open(9, 9);
+        outlet.end(true);
+        assert_eq!(outlet.send_at_once(&item), None, "P4");
+        let (mut outlet, _) = open(9, 9);
+        outlet.cell().expect("open").set_cause(cause("consumer"));
+        assert_eq!(outlet.send_at_once(&item), None, "A2");
+        let (mut outlet, _) = open(9, 9);
+        let cell = outlet.cell().expect("open");
+        cell.arm(Side::Consumer);
+        assert!(cell.suspend(Side::Consumer, &cause("consumer")));
+        assert_eq!(outlet.send_at_once(&item), None, "S1");
     }
 
     #[test]
