@@ -3,6 +3,9 @@
 //! A link stays in the graph after its end while one of its components lives, since an abort must reach a component
 //! whose links have ended too (design, section 5). It leaves when both components are gone, or when nobody holds it any
 //! more: so after a refusal too, and when one end never came. The graph itself holds neither components nor links.
+//!
+//! What a note or an abort costs depends on its chain alone, however many chains there are: the links of each component are indexed,
+//! and only what is asked of all chains looks at all of them.
 
 use super::blame::Look;
 use super::event::Event;
@@ -19,6 +22,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Graph {
     nodes: BTreeMap<ComponentId, Node>,
     edges: BTreeMap<LinkId, Edge>,
+    /// The links that have this component at an end, whether its node is there or not.
+    links: BTreeMap<ComponentId, BTreeSet<LinkId>>,
 }
 
 /// A component, known from its first link on.
@@ -74,6 +79,7 @@ impl Graph {
             Note::Reserved { link, component, outlet } => {
                 let edge = Self::edge(&mut self.edges, &link);
                 edge.producer = Some(component.info.id());
+                self.links.entry(component.info.id()).or_default().insert(link.id());
                 edge.outlet = Some(outlet);
                 edge.isolated[Side::Producer as usize] = link.is_isolated(Side::Producer);
                 self.joined(link.id(), component)
@@ -81,6 +87,7 @@ impl Graph {
             Note::Attached { link, component, inlet } => {
                 let edge = Self::edge(&mut self.edges, &link);
                 edge.consumer = Some(component.info.id());
+                self.links.entry(component.info.id()).or_default().insert(link.id());
                 edge.inlet = Some(inlet);
                 edge.isolated[Side::Consumer as usize] = link.is_isolated(Side::Consumer);
                 self.joined(link.id(), component)
@@ -167,24 +174,47 @@ impl Graph {
 
     fn gone(&mut self, component: ComponentId) -> Option<Arc<str>> {
         let node = self.nodes.remove(&component)?;
-        let nodes = &self.nodes;
         // an end that has not been heard of may still be: until then the link is kept, or until it is closed
-        self.edges.retain(|_, edge| {
-            let ends = [edge.producer, edge.consumer];
-            ends.iter().any(|end| end.is_none_or(|component| nodes.contains_key(&component)))
-        });
+        let may_live = |end: &Option<ComponentId>| end.is_none_or(|component| self.nodes.contains_key(&component));
+        let over: Vec<LinkId> = self
+            .links_of(component)
+            .filter(|edge| ![edge.producer, edge.consumer].iter().any(may_live))
+            .map(|edge| edge.cell.id())
+            .collect();
+        for link in over {
+            self.take(link);
+        }
         Some(node.handle.info.name().clone())
     }
 
     /// Removes a link that is no more, and components that have no other.
     pub(super) fn forget(&mut self, id: LinkId) {
-        let Some(edge) = self.edges.remove(&id) else { return };
-        for component in [edge.producer, edge.consumer].into_iter().flatten() {
+        let Some(edge) = self.take(id) else { return };
+        for component in edge.ends() {
             let condemned = self.nodes.get(&component).is_some_and(|node| node.condemned);
-            if !condemned && !self.edges.values().any(|e| e.touches(component)) {
+            if !condemned && !self.links.contains_key(&component) {
                 self.nodes.remove(&component);
             }
         }
+    }
+
+    /// Takes a link out, and out of the index.
+    fn take(&mut self, id: LinkId) -> Option<Edge> {
+        let edge = self.edges.remove(&id)?;
+        for component in edge.ends() {
+            if let Entry::Occupied(mut links) = self.links.entry(component) {
+                links.get_mut().remove(&id);
+                if links.get().is_empty() {
+                    links.remove();
+                }
+            }
+        }
+        Some(edge)
+    }
+
+    /// The links that have this component at an end, in the order in which they were made.
+    pub(super) fn links_of(&self, component: ComponentId) -> impl Iterator<Item = &Edge> {
+        self.links.get(&component).into_iter().flatten().filter_map(|link| self.edges.get(link))
     }
 
     /// The component was aborted: it is waited for until it is gone.
@@ -233,7 +263,7 @@ impl Graph {
     /// The live link into a component and the live link out of it, if it has one of each.
     pub(super) fn between(&self, component: ComponentId) -> Option<(&Edge, &Edge)> {
         let one = |side: fn(&Edge) -> Option<ComponentId>| {
-            let mut live = self.edges.values().filter(|edge| edge.is_live() && side(edge) == Some(component));
+            let mut live = self.links_of(component).filter(|edge| edge.is_live() && side(edge) == Some(component));
             live.next().filter(|_| live.next().is_none())
         };
         Some((one(|edge| edge.consumer)?, one(|edge| edge.producer)?))
@@ -246,9 +276,9 @@ impl Graph {
         component: ComponentId,
         near: Option<ComponentId>,
     ) -> Option<[(&Edge, &Edge); 2]> {
-        let live = |edge: &&Edge| edge.is_live();
-        let into: Vec<&Edge> = self.edges.values().filter(live).filter(|e| e.consumer == Some(component)).collect();
-        let out: Vec<&Edge> = self.edges.values().filter(live).filter(|e| e.producer == Some(component)).collect();
+        let live = || self.links_of(component).filter(|edge| edge.is_live());
+        let into: Vec<&Edge> = live().filter(|e| e.consumer == Some(component)).collect();
+        let out: Vec<&Edge> = live().filter(|e| e.producer == Some(component)).collect();
         let ([a, b], 2) = (<[&Edge; 2]>::try_from(into).ok()?, out.len()) else { return None };
         let (a, b) = match near {
             Some(near) if b.producer == Some(near) => (b, a),
@@ -274,9 +304,9 @@ impl Graph {
     /// The components that something in the chains keeps alive or busy: one that is driven, one that nobody feeds (so that
     /// somebody else holds it), one with work, and all that these feed. The others hold each other, in a cycle.
     pub(super) fn rooted(&self) -> BTreeSet<ComponentId> {
-        let live: Vec<_> = self.edges.values().filter(|edge| edge.is_live()).collect();
-        let is_fed = |component| live.iter().any(|e| e.consumer == Some(component) && e.producer.is_some());
-        let is_busy = |component| live.iter().any(|edge| edge.is_busy_for(component));
+        let live = |component| self.links_of(component).filter(|edge| edge.is_live());
+        let is_fed = |component| live(component).any(|e| e.consumer == Some(component) && e.producer.is_some());
+        let is_busy = |component| live(component).any(|edge| edge.is_busy_for(component));
         let roots = self
             .nodes
             .iter()
@@ -285,7 +315,7 @@ impl Graph {
         let mut rooted = BTreeSet::new();
         while let Some(component) = open.pop() {
             if rooted.insert(component) {
-                open.extend(live.iter().filter(|e| e.producer == Some(component)).filter_map(|e| e.consumer));
+                open.extend(live(component).filter(|e| e.producer == Some(component)).filter_map(|e| e.consumer));
             }
         }
         rooted
@@ -324,8 +354,7 @@ impl Graph {
         let mut open: Vec<ComponentId> = from.collect();
         while let Some(component) = open.pop() {
             if chain.insert(component) {
-                let touching = self.edges.values().filter(|edge| edge.touches(component));
-                open.extend(touching.flat_map(Edge::dependent));
+                open.extend(self.links_of(component).flat_map(Edge::dependent));
             }
         }
         chain.retain(|component| self.nodes.contains_key(component));
@@ -359,10 +388,6 @@ impl Edge {
         {
             inlet.broken(id);
         }
-    }
-
-    fn touches(&self, component: ComponentId) -> bool {
-        self.producer == Some(component) || self.consumer == Some(component)
     }
 
     /// True if this component has something left to do for the link.
