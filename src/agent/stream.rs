@@ -6,7 +6,7 @@
 //!                                               └─ then tells Connected, and again on RequestProducerState
 //! ```
 
-use super::io::{Io, KernelPipe, Place, Room, buffers_are_many, pipes_are_usable};
+use super::io::{Io, KernelPipe, Place, Room, pipes_are_usable};
 use super::queue::{Piece, WriteQueue};
 use crate::component::control::{CanConnect, Connected, ControlError, Envelope, RequestProducerState};
 use crate::component::drive::cannot_rewind;
@@ -292,10 +292,6 @@ impl Duplex for Stream {
 
     fn waits_for_consumer(&self) -> bool {
         matches!(&self.state, State::Open(opened) if opened.io.waits_for_room())
-    }
-
-    fn lets_others_go_first(&self) -> bool {
-        buffers_are_many()
     }
 
     fn held(&self) -> Count {

@@ -4,8 +4,6 @@
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, ready};
 use tokio::io::ReadBuf;
 
@@ -21,34 +19,15 @@ const COPY_MAX: usize = 16 * 1024;
 /// a relay of 64 connections twice its CPU in page faults.
 const KEPT: usize = 64;
 
-/// From so many lent buffers on the readers of an arbiter let their consumers go first: 512 KiB, half of a usual second-level
-/// cache, so that what is written was read a moment ago.
-const MANY: usize = 8;
-
 thread_local! {
     static FREE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
-    static LENT: Arc<AtomicUsize> = Arc::default();
-}
-
-/// True if what this arbiter has read and not yet written is more than its cache should hold.
-pub(crate) fn are_many() -> bool {
-    LENT.with(|lent| lent.load(Ordering::Relaxed)) >= *knob()
-}
-
-fn knob() -> &'static usize {
-    static K: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    K.get_or_init(|| std::env::var("KNOB_MANY").ok().and_then(|v| v.parse().ok()).unwrap_or(MANY))
-}
-fn knob_read() -> usize {
-    static K: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *K.get_or_init(|| std::env::var("KNOB_READ").ok().and_then(|v| v.parse().ok()).unwrap_or(READ_MAX))
 }
 
 /// Reads up to `max` bytes with `read`. Nothing read: the end.
 pub(super) fn read(max: usize, read: impl FnOnce(&mut ReadBuf<'_>) -> Poll<io::Result<()>>) -> Poll<io::Result<Bytes>> {
     let mut lent = Lent::take();
     let n = {
-        let mut room = ReadBuf::new(&mut lent.buffer[..max.min(knob_read())]);
+        let mut room = ReadBuf::new(&mut lent.buffer[..max.min(READ_MAX)]);
         ready!(read(&mut room))?;
         room.filled().len()
     };
@@ -65,16 +44,12 @@ pub(super) fn read(max: usize, read: impl FnOnce(&mut ReadBuf<'_>) -> Poll<io::R
 struct Lent {
     buffer: Box<[u8]>,
     filled: usize,
-    /// Of the arbiter that lent it.
-    lent: Arc<AtomicUsize>,
 }
 
 impl Lent {
     fn take() -> Self {
         let kept = FREE.with_borrow_mut(Vec::pop);
-        let lent = LENT.with(Arc::clone);
-        lent.fetch_add(1, Ordering::Relaxed);
-        Self { buffer: kept.unwrap_or_else(|| vec![0; knob_read().max(READ_MAX)].into()), filled: 0, lent }
+        Self { buffer: kept.unwrap_or_else(|| vec![0; READ_MAX].into()), filled: 0 }
     }
 }
 
@@ -86,7 +61,6 @@ impl AsRef<[u8]> for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.lent.fetch_sub(1, Ordering::Relaxed);
         let buffer = std::mem::take(&mut self.buffer);
         // while the thread ends there is nowhere to keep it
         let _ = FREE.try_with(|free| {

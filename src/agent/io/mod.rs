@@ -13,7 +13,6 @@ mod pipe;
 mod process;
 mod socket;
 
-pub(crate) use buffer::are_many as buffers_are_many;
 pub(crate) use fd::{FdPair, adopt, is_one_socket};
 pub(crate) use file::{FileIo, FileMode};
 pub(crate) use halves::Halves;

@@ -120,12 +120,6 @@ pub trait Duplex: Unpin + 'static {
         false
     }
 
-    /// True if what was pulled should be worked off before more is. Asked between two pulls of a turn; the next turn pulls
-    /// again, whatever the answer was.
-    fn lets_others_go_first(&self) -> bool {
-        false
-    }
-
     /// What it holds of the items it took.
     fn held(&self) -> Count;
 
@@ -471,12 +465,8 @@ impl<D: Duplex> DuplexActor<D> {
     /// Pulls while there is credit, for a bounded number of items. True if it should go on soon.
     fn read(&mut self, cx: &mut std::task::Context<'_>) -> PartResult<bool> {
         let mut budget = Budget::for_a_turn();
-        let mut pulled_any = false;
         while !budget.is_spent() {
             let Some(part) = self.part.get() else { return Ok(false) };
-            if pulled_any && part.lets_others_go_first() {
-                break;
-            }
             let credit = self.output.credit();
             if self.output.is_closed() || credit.is_exhausted() {
                 if self.output.is_open()
@@ -497,7 +487,6 @@ impl<D: Duplex> DuplexActor<D> {
                 }
                 Poll::Ready(pulled) => match pulled? {
                     Pull::Item(item) => {
-                        pulled_any = true;
                         budget.spend(item.quantity());
                         // with credit and nothing waiting the outlet takes any item
                         let _ = self.output.push(item);
