@@ -10,7 +10,8 @@
 //! unshare -n sh -c 'ip link set lo up; sysctl -qw net.ipv4.tcp_congestion_control=cubic; cargo bench --bench tcp_relay'
 //! ```
 //!
-//! `--quick` runs one short round, for CI. No contender sets TCP_NODELAY.
+//! `--quick` runs one short round, for CI; `--only TEXT` the contenders whose name has it, `--rounds N` and `--mb N` change how much.
+//! No contender sets TCP_NODELAY.
 
 use actix::System;
 use std::io::{Read, Write};
@@ -19,6 +20,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 use versile_io::agent::listener::{self, ListenOptions};
+use versile_io::agent::stream::Carry;
 use versile_io::agent::tcp::{self, TcpOptions};
 use versile_io::component::join_pair;
 use versile_io::component::stock::Duplex;
@@ -52,7 +54,7 @@ enum Watch {
     Blame,
 }
 
-fn chain(to: SocketAddr, watch: Watch, name: &'static str) -> Relay {
+fn chain(to: SocketAddr, watch: Watch, carry: Carry, name: &'static str) -> Relay {
     let (tx, rx) = mpsc::channel();
     thread::spawn(move || {
         System::new().block_on(async move {
@@ -70,7 +72,8 @@ fn chain(to: SocketAddr, watch: Watch, name: &'static str) -> Relay {
             let bound = listener::tcp(ANY, ListenOptions::default()).expect("bound");
             tx.send((bound.local().socket_addr().expect("an address"), thread_id())).expect("told");
             bound.start(move |accepted| {
-                let options = TcpOptions::default();
+                let mut options = TcpOptions::default();
+                options.stream.carry = carry;
                 let Ok(left) = accepted.into_stream(&options) else { return };
                 let right = tcp::connect(to.ip().to_string(), to.port(), options);
                 let ((right, _), (left, _)) = (right.start(), left.start());
@@ -191,18 +194,41 @@ fn median(mut of: Vec<f64>) -> f64 {
     of[of.len() / 2]
 }
 
+/// What follows an argument.
+fn argument(name: &str) -> Option<String> {
+    let mut args = std::env::args();
+    args.find(|arg| arg == name)?;
+    args.next()
+}
+
 fn main() {
     let quick = std::env::args().any(|a| a == "--quick");
     let (rounds, bytes, echoes) = if quick { (1, 64 << 20, 500) } else { (7, 2 << 30, 10_000) };
+    let number = |name| argument(name).and_then(|n| n.parse::<u64>().ok());
+    let (rounds, bytes) = (number("--rounds").unwrap_or(rounds), number("--mb").map_or(bytes, |mb| mb << 20));
     let to = server();
-    let relays = [
-        chain(to, Watch::Nobody, "versile-io chain"),
-        chain(to, Watch::Blame, "the same, supervised, blame every 100 ms"),
-        copy(to, 8 * 1024, "tokio copy 8 KiB"),
-        copy(to, 256 * 1024, "tokio copy 256 KiB"),
+    let only = argument("--only").unwrap_or_default();
+    let contenders = [
+        "chain in the kernel",
+        "the same, supervised, blame every 100 ms",
+        "chain that copies",
+        "tokio copy 8 KiB",
+        "tokio copy 64 KiB",
+        "tokio copy 256 KiB",
     ];
+    let start = |(at, name)| match at {
+        0 => chain(to, Watch::Nobody, Carry::Auto, name),
+        1 => chain(to, Watch::Blame, Carry::Auto, name),
+        2 => chain(to, Watch::Nobody, Carry::Copy, name),
+        3 => copy(to, 8 * 1024, name),
+        4 => copy(to, 64 * 1024, name),
+        _ => copy(to, 256 * 1024, name),
+    };
+    let wanted = contenders.into_iter().enumerate().filter(|(_, name)| name.contains(&only));
+    let relays: Vec<Relay> = wanted.map(start).collect();
     let cc = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
-    println!("congestion control {}, no TCP_NODELAY, {rounds} interleaved rounds, medians", cc.trim());
+    let cores = thread::available_parallelism().map_or(0, usize::from);
+    println!("{cores} cores, congestion control {}, no TCP_NODELAY, {rounds} interleaved rounds, medians", cc.trim());
     let mut table = vec![[const { Vec::new() }; 7]; relays.len()];
     for round in 0..rounds {
         for (relay, row) in relays.iter().zip(&mut table) {

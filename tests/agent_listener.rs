@@ -184,3 +184,85 @@ fn a_client_that_has_gone_before_it_is_accepted_does_no_harm() {
         drop(ask(at).await);
     });
 }
+
+/// Arbiters, and a listener over them that notes on which thread each connection's factory ran.
+#[expect(clippy::type_complexity, reason = "three things that a test takes apart at once")]
+fn noting(
+    arbiters: &[Arbiter],
+    options: ListenOptions,
+) -> (Listening, SocketAddr, Arc<Mutex<HashMap<SocketAddr, ThreadId>>>) {
+    let places = Arc::new(Mutex::new(HashMap::new()));
+    let noted = places.clone();
+    let options = ListenOptions { arbiters: arbiters.iter().map(Arbiter::handle).collect(), ..options };
+    let (listening, at) = listen(options, move |accepted| {
+        let client = accepted.peer().socket_addr().expect("an address");
+        noted.lock().expect("whole").insert(client, std::thread::current().id());
+        echo(accepted);
+    });
+    (listening, at, places)
+}
+
+#[test]
+fn a_connection_goes_to_the_arbiter_that_has_the_fewest() {
+    run(async {
+        let arbiters: Vec<Arbiter> = (0..2).map(|_| Arbiter::new()).collect();
+        let (listening, at, places) = noting(&arbiters, ListenOptions::default());
+        let place = |client: &TcpStream| {
+            let addr = client.local_addr().expect("an address");
+            places.lock().expect("whole")[&addr]
+        };
+        let mut clients = Vec::new();
+        for _ in 0..6 {
+            clients.push(ask(at).await);
+        }
+        let first = place(&clients[0]);
+        let (here, there): (Vec<_>, Vec<_>) = clients.into_iter().partition(|client| place(client) == first);
+        assert_eq!((here.len(), there.len()), (3, 3), "equals have turns");
+        for mut client in here {
+            client.shutdown().await.expect("ended");
+            // our end has come back, so the stream on the other side is all but over
+            assert_eq!(within(client.read(&mut [0])).await.expect("read"), 0);
+        }
+        // what is over is noticed in the end: then three in a row go where there are none, which turns alone never give
+        let (mut new, mut row) = (Vec::new(), 0);
+        within(async {
+            while row < 3 {
+                let client = ask(at).await;
+                row = if place(&client) == first { row + 1 } else { 0 };
+                new.push(client);
+            }
+        })
+        .await;
+        listening.stop().await;
+        drop((there, new));
+        arbiters.into_iter().for_each(|arbiter| assert!(arbiter.stop()));
+    });
+}
+
+#[test]
+fn with_a_shared_port_each_arbiter_accepts_for_itself_under_one_cap() {
+    run(async {
+        let arbiters: Vec<Arbiter> = (0..2).map(|_| Arbiter::new()).collect();
+        let options = ListenOptions { reuse_port: true, max: Some(64), ..ListenOptions::default() };
+        let (listening, at, places) = noting(&arbiters, options);
+        let mut clients = Vec::new();
+        for _ in 0..64 {
+            clients.push(ask(at).await);
+        }
+        let threads: std::collections::HashSet<ThreadId> = places.lock().expect("whole").values().copied().collect();
+        // all 64 on one side: once in 2^63 runs
+        assert_eq!(threads.len(), 2);
+        assert!(!threads.contains(&std::thread::current().id()));
+        let (late, count) = (ask(at), || places.lock().expect("whole").len());
+        tokio::pin!(late);
+        tokio::time::timeout(Duration::from_millis(50), &mut late).await.expect_err("the cap is for all together");
+        assert_eq!(count(), 64);
+        clients.pop();
+        within(late).await;
+        assert_eq!(count(), 65);
+        within(listening.stop()).await;
+        let refused = TcpStream::connect(at).await.expect_err("closed on all arbiters");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        arbiters.into_iter().for_each(|arbiter| assert!(arbiter.stop()));
+    });
+}

@@ -43,8 +43,11 @@ pub(crate) struct Load {
 pub(crate) struct Tally {
     /// Open now, as the users see it.
     pub(crate) open: u64,
-    /// Ended as planned, told by the users and by the server.
+    /// Ended as planned, as the users say.
     pub(crate) done: u64,
+    /// Of those done, those that the server must have seen, and those that it has: a user's reset may come before the relay has
+    /// connected.
+    pub(crate) owed: u64,
     pub(crate) served: u64,
     /// Of those done: reset as planned.
     pub(crate) resets: u64,
@@ -156,8 +159,8 @@ impl World {
     async fn serve_one(&self, mut stream: TcpStream) {
         let mut seed = [0; 8];
         if stream.read_exact(&mut seed).await.is_err() {
-            // the client has reset it at once, which its own verdict covers
-            return self.count(|tally| tally.served += 1);
+            // its user has reset it, or misses an answer
+            return;
         }
         let plan = Plan::of(u64::from_be_bytes(seed), self.load.haste);
         let (up, down) = plan.seeds();
@@ -170,7 +173,7 @@ impl World {
                 self.exchange(&mut stream, (down, plan.down), (up, plan.up), Duration::ZERO).await
             }
         };
-        self.judge("server", plan, went, |tally| tally.served += 1);
+        self.judge("server", plan, went, |tally| tally.served += u64::from(plan.script != Script::ClientResets));
     }
 
     /// Connection after connection to one of the relays.
@@ -184,6 +187,7 @@ impl World {
             self.count(|tally| tally.open -= 1);
             self.judge("user", plan, went, |tally| {
                 tally.done += 1;
+                tally.owed += u64::from(plan.script != Script::ClientResets);
                 tally.resets += u64::from(matches!(plan.script, Script::ClientResets | Script::ServerResets));
             });
         }
@@ -214,7 +218,7 @@ impl World {
             self.nap(plan.pause).await;
             let size = plan.message(number);
             self.send(&mut writer, up, at, at + size).await?;
-            self.receive_exactly(&mut reader, down, at, at + size).await?;
+            self.receive_exactly(&mut reader, down, at, at + size, Duration::ZERO).await?;
             at += size;
         }
         writer.shutdown().await.map_err(|e| format!("our end: {e}"))?;
@@ -227,20 +231,12 @@ impl World {
         let mut at = 0;
         for number in 0..plan.talks() {
             let size = plan.message(number);
-            // the other side pauses as long as a pause may be
-            self.nap_while(&reader, plan.pause).await;
-            self.receive_exactly(&mut reader, up, at, at + size).await?;
+            self.receive_exactly(&mut reader, up, at, at + size, plan.pause).await?;
             self.send(&mut writer, down, at, at + size).await?;
             at += size;
         }
         self.receive_end(&mut reader).await?;
         writer.shutdown().await.map_err(|e| format!("our end: {e}"))
-    }
-
-    /// Waits until something comes, for at most the pause of the other side.
-    async fn nap_while(&self, reader: &ReadHalf<'_>, pause: Duration) {
-        // what comes of it the next read tells
-        let _ = tokio::time::timeout(pause, reader.readable()).await;
     }
 
     async fn exchange(&self, stream: &mut TcpStream, ours: (u64, u64), theirs: (u64, u64), stall: Duration) -> Checked {
@@ -309,9 +305,18 @@ impl World {
         Ok(())
     }
 
-    async fn receive_exactly(&self, reader: &mut ReadHalf<'_>, seed: u64, from: u64, to: u64) -> Checked {
+    /// A message, which the other side sends after a pause.
+    async fn receive_exactly(
+        &self,
+        reader: &mut ReadHalf<'_>,
+        seed: u64,
+        from: u64,
+        to: u64,
+        pause: Duration,
+    ) -> Checked {
         let mut piece = vec![0; (to - from) as usize];
-        let read = within("read", reader.read_exact(&mut piece)).await?;
+        let read = tokio::time::timeout(pause + PATIENCE, reader.read_exact(&mut piece)).await;
+        let read = read.map_err(|_| format!("a message: nothing for {:?}", pause + PATIENCE))?;
         read.map_err(|e| format!("read of {from} to {to}: {e}"))?;
         self.check(seed, from, &piece)
     }

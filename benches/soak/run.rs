@@ -123,7 +123,7 @@ pub(crate) fn drive(load: Load, orders: impl BufRead + Send + 'static, mut out: 
                         let _ = user.await;
                     }
                     let deadline = Instant::now() + ENDING;
-                    while world.tally().served < world.tally().done && Instant::now() < deadline {
+                    while world.tally().served < world.tally().owed && Instant::now() < deadline {
                         tokio::time::sleep(Duration::from_millis(10)).await;
                     }
                 }
@@ -131,8 +131,8 @@ pub(crate) fn drive(load: Load, orders: impl BufRead + Send + 'static, mut out: 
             for wrong in world.take_told() {
                 writeln!(out, "wrong {wrong}")?;
             }
-            let Tally { open, done, served, resets, bytes, errors } = world.tally();
-            writeln!(out, "tally {open} {done} {served} {resets} {bytes} {errors}")?;
+            let Tally { open, done, owed, served, resets, bytes, errors } = world.tally();
+            writeln!(out, "tally {open} {done} {owed} {served} {resets} {bytes} {errors}")?;
             out.flush()?;
             if order == "stop" {
                 break;
@@ -180,8 +180,8 @@ impl<W: Write> Remote<W> {
     async fn ask(&mut self, order: &str) -> Tally {
         writeln!(self.orders, "{order}").and_then(|()| self.orders.flush()).expect("the load listens");
         let numbers = self.next("tally").await;
-        let [open, done, served, resets, bytes, errors] = numbers[..] else { panic!("a tally is {numbers:?}") };
-        Tally { open, done, served, resets, bytes, errors }
+        let [open, done, owed, served, resets, bytes, errors] = numbers[..] else { panic!("a tally is {numbers:?}") };
+        Tally { open, done, owed, served, resets, bytes, errors }
     }
 }
 
@@ -237,7 +237,7 @@ pub(crate) fn run(
         if !known.links.is_empty() {
             wrong.push(format!("the supervisor still knows {} links", known.links.len()));
         }
-        if tally.done != tally.served || tally.open > 0 {
+        if tally.owed != tally.served || tally.open > 0 {
             wrong.push(format!("not all connections are accounted for: {tally:?}"));
         }
         wrong.extend(noted.take_wrong());

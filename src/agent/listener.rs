@@ -1,11 +1,14 @@
 //! Listening: accepts connections and hands each to a factory, which builds a chain for it on an arbiter.
 //!
 //! ```text
-//!   bind ──▶ Bound ──start(factory)──▶ ListenerActor ──Accepted──▶ factory, on the arbiter whose turn it is
+//!   bind ──▶ Bound ──start(factory)──▶ ListenerActor ──Accepted──▶ factory, on the arbiter with the fewest connections
 //!                                          ▲   │                    the whole chain stays there
 //!                                  permits │   │ cap: a place is taken until the connection's stream is over
 //! ```
 //!
+//! * Arbiters: each connection goes to the one that has the fewest of this listener's, in turn among equals. With
+//!   [`reuse_port`](ListenOptions::reuse_port) each arbiter has a listening socket of its own instead, and the system spreads
+//!   connections over them by their addresses: nothing is handed over, and no arbiter accepts for the others.
 //! * Permits (`controlled`): one connection is accepted for each permit; they add up.
 //! * Cap (`max`): at most so many connections at a time; further ones wait in the system's backlog.
 //! * Out of descriptors (`EMFILE` and the like): accepting pauses, from 10 ms doubling to 1 s, and goes on by itself.
@@ -37,6 +40,12 @@
 //! # Ok::<_, std::io::Error>(())
 //! ```
 
+mod places;
+mod seats;
+
+use places::{Place, Places};
+use seats::Seats;
+
 use super::stream::Stream;
 use super::tcp::{self, TcpOptions};
 use super::unix::{self, UnixOptions};
@@ -52,9 +61,8 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::Sleep;
@@ -77,13 +85,15 @@ pub struct ListenOptions {
     pub max: Option<usize>,
     /// Accept only what [`Listening::permit`] permits.
     pub controlled: bool,
-    /// Several listeners may share the address (`SO_REUSEPORT`). TCP only.
+    /// Several listeners may share the address (`SO_REUSEPORT`), in this process and in others. With several
+    /// [`arbiters`](Self::arbiters) each gets one of its own, unless the listener is [`controlled`](Self::controlled), whose permits
+    /// one listener counts. TCP only.
     pub reuse_port: bool,
     /// The permissions of a Unix socket's file. `None`: as the process's mask has it.
     pub mode: Option<u32>,
     /// Remove a Unix socket's file that nobody listens on any more.
     pub unlink: bool,
-    /// The arbiters over which chains are spread in turn. Empty: the listener's own.
+    /// The arbiters over which chains are spread by load. Empty: the listener's own.
     pub arbiters: Vec<ArbiterHandle>,
 }
 
@@ -107,6 +117,16 @@ impl Default for ListenOptions {
 ///
 /// The operating system's.
 pub fn tcp(addr: SocketAddr, options: ListenOptions) -> io::Result<Bound> {
+    let socket = listen_at(addr, &options)?;
+    let first = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
+    let more = match options.reuse_port && !options.controlled {
+        true => (1..options.arbiters.len()).map(|_| listen_at(first, &options)).collect::<io::Result<_>>()?,
+        false => Vec::new(),
+    };
+    Ok(Bound { socket, more, kind: Kind::Tcp, local: Peer::tcp(first), file: None, options })
+}
+
+fn listen_at(addr: SocketAddr, options: &ListenOptions) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
     socket.set_reuse_address(true)?;
     if options.reuse_port {
@@ -114,9 +134,7 @@ pub fn tcp(addr: SocketAddr, options: ListenOptions) -> io::Result<Bound> {
     }
     socket.bind(&addr.into())?;
     socket.listen(options.backlog)?;
-    let listener = TcpListener::from_std(socket.into())?;
-    let local = Peer::tcp(listener.local_addr()?);
-    Ok(Bound { listener: Listener::Tcp(listener), local, file: None, options })
+    Ok(socket)
 }
 
 /// Binds a Unix socket and listens; connections wait until [`Bound::start`]. Its file is removed when the listener stops.
@@ -156,8 +174,7 @@ pub fn unix(name: UnixName, options: ListenOptions) -> io::Result<Bound> {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     }
     socket.listen(options.backlog)?;
-    let listener = UnixListener::from_std(socket.into())?;
-    Ok(Bound { listener: Listener::Unix(listener), local: Peer::Unix(name), file, options })
+    Ok(Bound { socket, more: Vec::new(), kind: Kind::Unix, local: Peer::Unix(name), file, options })
 }
 
 /// True if nobody listens on the socket.
@@ -202,10 +219,29 @@ enum Listener {
     Unix(UnixListener),
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Tcp,
+    Unix,
+}
+
+impl Listener {
+    /// For the arbiter that calls.
+    fn new(socket: Socket, kind: Kind) -> io::Result<Self> {
+        Ok(match kind {
+            Kind::Tcp => Self::Tcp(TcpListener::from_std(socket.into())?),
+            Kind::Unix => Self::Unix(UnixListener::from_std(socket.into())?),
+        })
+    }
+}
+
 /// A bound address that listens; nothing is accepted yet.
 #[derive(Debug)]
 pub struct Bound {
-    listener: Listener,
+    socket: Socket,
+    /// Those of the other arbiters, where each has its own.
+    more: Vec<Socket>,
+    kind: Kind,
     local: Peer,
     file: Option<RemovedFile>,
     options: ListenOptions,
@@ -217,27 +253,44 @@ impl Bound {
         &self.local
     }
 
-    /// Starts accepting on the current arbiter. `factory` runs on the arbiter whose turn it is, for each connection.
+    /// Starts accepting: on the current arbiter, or on each of the options' arbiters if each has a socket of its own. `factory`
+    /// runs on the arbiter that the chain is to live on, for each connection.
     pub fn start(self, factory: impl Fn(Accepted) + Send + Sync + 'static) -> Listening {
-        let local = self.local.clone();
-        let actor = ListenerActor {
-            open: Some((self.listener, self.file)),
-            local: self.local,
-            arbiters: self.options.arbiters,
-            next: 0,
-            permits: if self.options.controlled { Some(0) } else { None },
-            places: Places::new(self.options.max),
+        let Self { socket, more, kind, local, file, options } = self;
+        let factory: Arc<Factory> = Arc::new(factory);
+        let places = Places::new(options.max);
+        let actor = |socket, file, seats| ListenerActor {
+            open: Open::Bound(socket, kind),
+            file,
+            local: local.clone(),
+            seats,
+            permits: if options.controlled { Some(0) } else { None },
+            places: places.clone(),
             pause: None,
-            factory: Arc::new(factory),
+            factory: factory.clone(),
         };
-        Listening { addr: actor.start(), local }
+        let addrs = match more.is_empty() {
+            true => vec![actor(socket, file, Seats::of(options.arbiters)).start()],
+            false => {
+                let sockets = std::iter::once(socket).chain(more);
+                let started = options.arbiters.iter().zip(sockets).map(|(arbiter, socket)| {
+                    let actor = actor(socket, None, Seats::default());
+                    ListenerActor::start_in_arbiter(arbiter, move |_| actor)
+                });
+                started.collect()
+            }
+        };
+        Listening { addrs: addrs.into(), local }
     }
 }
+
+type Factory = dyn Fn(Accepted) + Send + Sync;
 
 /// A handle on a listener. The listener goes on when it is dropped.
 #[derive(Clone)]
 pub struct Listening {
-    addr: Addr<ListenerActor>,
+    /// One, or one for each arbiter.
+    addrs: Arc<[Addr<ListenerActor>]>,
     local: Peer,
 }
 
@@ -249,13 +302,19 @@ impl Listening {
 
     /// Permits `n` more connections, for a controlled listener. Permits add up.
     pub fn permit(&self, n: usize) {
-        self.addr.do_send(Permit(n));
+        // a controlled listener is one
+        if let Some(addr) = self.addrs.first() {
+            addr.do_send(Permit(n));
+        }
     }
 
     /// Stops accepting and closes the address; connections go on. Resolves when it is closed.
     pub async fn stop(&self) {
-        // already stopped is as good
-        let _ = self.addr.send(Stop).await;
+        let stops: Vec<_> = self.addrs.iter().map(|addr| addr.send(Stop)).collect();
+        for stop in stops {
+            // already stopped is as good
+            let _ = stop.await;
+        }
     }
 }
 
@@ -346,67 +405,28 @@ impl Drop for Refusable {
     }
 }
 
-/// The connections of a listener that are open.
-#[derive(Clone, Debug)]
-struct Places(Arc<PlacesInner>);
-
-#[derive(Debug)]
-struct PlacesInner {
-    max: Option<usize>,
-    taken: AtomicUsize,
-    waker: Mutex<Option<Waker>>,
-}
-
-/// One connection's place; free again when dropped.
-#[derive(Debug)]
-struct Place(Places);
-
-impl Places {
-    fn new(max: Option<usize>) -> Self {
-        Self(Arc::new(PlacesInner { max, taken: AtomicUsize::new(0), waker: Mutex::default() }))
-    }
-
-    /// A place, or `None` with the waker registered.
-    fn take(&self, cx: &mut std::task::Context<'_>) -> Option<Place> {
-        let full = || self.0.max.is_some_and(|max| self.0.taken.load(Ordering::SeqCst) >= max);
-        if full() {
-            *self.waker() = Some(cx.waker().clone());
-            // one may have become free between
-            if full() {
-                return None;
-            }
-        }
-        self.0.taken.fetch_add(1, Ordering::SeqCst);
-        Some(Place(self.clone()))
-    }
-
-    fn waker(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
-        self.0.waker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.0.taken.fetch_sub(1, Ordering::SeqCst);
-        if let Some(waker) = self.0.waker().take() {
-            waker.wake();
-        }
-    }
-}
-
 /// The actor that accepts.
 pub struct ListenerActor {
-    /// `None` once it was stopped.
-    open: Option<(Listener, Option<RemovedFile>)>,
+    open: Open,
+    file: Option<RemovedFile>,
     local: Peer,
-    arbiters: Vec<ArbiterHandle>,
-    next: usize,
+    seats: Seats,
     /// What is still permitted; `None`: not controlled.
     permits: Option<usize>,
     places: Places,
     /// Running while descriptors have run out, and how long the next pause is.
     pause: Option<(Pin<Box<Sleep>>, Duration)>,
-    factory: Arc<dyn Fn(Accepted) + Send + Sync>,
+    factory: Arc<Factory>,
+}
+
+/// A listening socket on its way.
+#[derive(Debug)]
+enum Open {
+    /// Not known to an arbiter yet.
+    Bound(Socket, Kind),
+    Listening(Listener),
+    /// Stopped, or its arbiter could not watch it.
+    Closed,
 }
 
 impl fmt::Debug for ListenerActor {
@@ -419,6 +439,12 @@ impl Actor for ListenerActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
+        if let Open::Bound(socket, kind) = std::mem::replace(&mut self.open, Open::Closed) {
+            match Listener::new(socket, kind) {
+                Ok(listener) => self.open = Open::Listening(listener),
+                Err(error) => tracing::error!(local = %self.local, %error, "cannot listen on this arbiter"),
+            }
+        }
         ctx.spawn(Accept);
     }
 }
@@ -445,7 +471,8 @@ impl Handler<Stop> for ListenerActor {
     type Result = ();
     fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
         // closed before the answer goes out
-        self.open = None;
+        self.open = Open::Closed;
+        self.file = None;
         ctx.stop();
     }
 }
@@ -484,7 +511,7 @@ impl ListenerActor {
     }
 
     fn poll_accept(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<(Taken, Peer)>> {
-        let Some((listener, _)) = &self.open else { return Poll::Pending };
+        let Open::Listening(listener) = &self.open else { return Poll::Pending };
         match listener {
             Listener::Tcp(listener) => listener.poll_accept(cx).map(|accepted| {
                 let (stream, addr) = accepted?;
@@ -510,9 +537,9 @@ impl ListenerActor {
         self.pause = Some((Box::pin(tokio::time::sleep(pause)), pause));
     }
 
-    /// Runs the factory on the arbiter whose turn it is. An arbiter that has stopped is passed over from then on.
+    /// Runs the factory on the arbiter that has the fewest connections. One that has stopped is passed over from then on.
     fn hand_over(&mut self, mut accepted: Accepted) {
-        if self.arbiters.is_empty() {
+        if self.seats.is_empty() {
             return build(accepted, &*self.factory);
         }
         match accepted.socket.0.take().map(Taken::bare) {
@@ -521,26 +548,33 @@ impl ListenerActor {
             None => {}
         }
         let parcel = Arc::new(Mutex::new(Some(accepted)));
-        while !self.arbiters.is_empty() {
-            self.next = (self.next + 1) % self.arbiters.len();
+        while let Some(seat) = self.seats.next() {
+            if let Some(accepted) = &mut *lock(&parcel) {
+                accepted.place.sit(&seat);
+            }
             let (factory, parcel) = (self.factory.clone(), parcel.clone());
-            if self.arbiters[self.next].spawn_fn(move || unpack(&parcel, &*factory)) {
+            if seat.arbiter.spawn_fn(move || unpack(&parcel, &*factory)) {
                 return;
             }
-            self.arbiters.remove(self.next);
+            self.seats.leave(&seat);
         }
         unpack(&parcel, &*self.factory);
     }
 }
 
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs the factory for an accepted connection, once.
-fn unpack(parcel: &Mutex<Option<Accepted>>, factory: &(dyn Fn(Accepted) + Send + Sync)) {
-    if let Some(accepted) = parcel.lock().unwrap_or_else(PoisonError::into_inner).take() {
+fn unpack(parcel: &Mutex<Option<Accepted>>, factory: &Factory) {
+    let accepted = lock(parcel).take();
+    if let Some(accepted) = accepted {
         build(accepted, factory);
     }
 }
 
-fn build(accepted: Accepted, factory: &(dyn Fn(Accepted) + Send + Sync)) {
+fn build(accepted: Accepted, factory: &Factory) {
     let peer = accepted.peer.clone();
     if catch_unwind(AssertUnwindSafe(|| factory(accepted))).is_err() {
         tracing::error!(%peer, "the factory panicked; its connection is reset");

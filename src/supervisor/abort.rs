@@ -151,11 +151,10 @@ impl SupervisorActor {
         }
         let fresh: BTreeSet<ComponentId> = members.difference(&teardown.members).copied().collect();
         // A2: the cells first, then the messages; also where the producer has ended and its data is still on the way
-        for edge in self.graph.edges() {
-            let inside = [edge.producer, edge.consumer].into_iter().flatten().any(|c| fresh.contains(&c));
-            if inside && edge.is_consuming() {
-                edge.break_off(&cause, |end| members.contains(&end));
-            }
+        let inside: BTreeSet<LinkId> =
+            fresh.iter().flat_map(|component| self.graph.links_of(*component)).map(|edge| edge.cell.id()).collect();
+        for edge in inside.into_iter().filter_map(|link| self.graph.link(link)).filter(|edge| edge.is_consuming()) {
+            edge.break_off(&cause, |end| members.contains(&end));
         }
         for component in &fresh {
             if let Some(node) = self.graph.condemn(*component) {

@@ -4,7 +4,8 @@
 //! whose links have ended too (design, section 5). It leaves when both components are gone, or when nobody holds it any
 //! more: so after a refusal too, and when one end never came. The graph itself holds neither components nor links.
 //!
-//! A component knows its links, so that one that goes costs the same however many others there are.
+//! What a note or an abort costs depends on its chain alone, however many chains there are: the links of each component are indexed,
+//! and only what is asked of all chains looks at all of them.
 
 use super::blame::Look;
 use super::event::Event;
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Graph {
     nodes: BTreeMap<ComponentId, Node>,
     edges: BTreeMap<LinkId, Edge>,
+    /// The links that have this component at an end, whether its node is there or not.
+    links: BTreeMap<ComponentId, Vec<LinkId>>,
 }
 
 /// A component, known from its first link on.
@@ -31,8 +34,6 @@ struct Node {
     condemned: bool,
     /// What it had worked when it was last looked at.
     look: (Instant, Duration),
-    /// Those that it is an end of, and that are in the graph.
-    links: Vec<LinkId>,
 }
 
 /// One link, and what is known of its two ends.
@@ -150,21 +151,11 @@ impl Graph {
         component: ComponentHandle,
         changes: &mut Vec<Change>,
     ) {
-        match self.nodes.entry(component.info.id()) {
-            Entry::Vacant(place) => {
-                changes.push(Change::Joined(*place.key()));
-                let look = (Instant::now(), component.info.worked());
-                // most have two: the directions of a pair, or in and out
-                let mut links = Vec::with_capacity(2);
-                links.push(id);
-                place.insert(Node { handle: component, condemned: false, look, links });
-            }
-            Entry::Occupied(mut node) => {
-                let links = &mut node.get_mut().links;
-                if !links.contains(&id) {
-                    links.push(id);
-                }
-            }
+        self.index(component.info.id(), id);
+        if let Entry::Vacant(place) = self.nodes.entry(component.info.id()) {
+            changes.push(Change::Joined(*place.key()));
+            let look = (Instant::now(), component.info.worked());
+            place.insert(Node { handle: component, condemned: false, look });
         }
         if let (Some(producer), Some(consumer)) = ends {
             let (producer, consumer) = (self.name(producer), self.name(consumer));
@@ -205,29 +196,56 @@ impl Graph {
 
     fn gone(&mut self, component: ComponentId) -> Option<Arc<str>> {
         let node = self.nodes.remove(&component)?;
-        for id in node.links {
-            // an end that has not been heard of may still be: until then the link is kept, or until it is closed
-            let is_kept = |edge: &Edge| {
-                let ends = [edge.producer, edge.consumer];
-                ends.iter().any(|end| end.is_none_or(|component| self.nodes.contains_key(&component)))
-            };
-            if self.edges.get(&id).is_some_and(|edge| !is_kept(edge)) {
-                self.edges.remove(&id);
-            }
+        // an end that has not been heard of may still be: until then the link is kept, or until it is closed
+        let may_live = |end: &Option<ComponentId>| end.is_none_or(|component| self.nodes.contains_key(&component));
+        let over: Vec<LinkId> = self
+            .links_of(component)
+            .filter(|edge| ![edge.producer, edge.consumer].iter().any(may_live))
+            .map(|edge| edge.cell.id())
+            .collect();
+        for link in over {
+            self.take(link);
         }
         Some(node.handle.info.name().clone())
     }
 
     /// Removes a link that is no more, and components that have no other.
     pub(super) fn forget(&mut self, id: LinkId) {
-        let Some(edge) = self.edges.remove(&id) else { return };
-        for component in [edge.producer, edge.consumer].into_iter().flatten() {
-            let Entry::Occupied(mut node) = self.nodes.entry(component) else { continue };
-            node.get_mut().links.retain(|link| *link != id);
-            if !node.get().condemned && node.get().links.is_empty() {
-                node.remove();
+        let Some(edge) = self.take(id) else { return };
+        for component in edge.ends() {
+            let condemned = self.nodes.get(&component).is_some_and(|node| node.condemned);
+            if !condemned && !self.links.contains_key(&component) {
+                self.nodes.remove(&component);
             }
         }
+    }
+
+    /// Takes a link out, and out of the index.
+    fn take(&mut self, id: LinkId) -> Option<Edge> {
+        let edge = self.edges.remove(&id)?;
+        for component in edge.ends() {
+            if let Entry::Occupied(mut links) = self.links.entry(component) {
+                links.get_mut().retain(|link| *link != id);
+                if links.get().is_empty() {
+                    links.remove();
+                }
+            }
+        }
+        Some(edge)
+    }
+
+    /// Notes that a component has this link.
+    fn index(&mut self, component: ComponentId, link: LinkId) {
+        // most have two: the directions of a pair, or in and out
+        let links = self.links.entry(component).or_insert_with(|| Vec::with_capacity(2));
+        if !links.contains(&link) {
+            links.push(link);
+        }
+    }
+
+    /// The links that have this component at an end, in the order in which they were made.
+    pub(super) fn links_of(&self, component: ComponentId) -> impl Iterator<Item = &Edge> {
+        self.links.get(&component).into_iter().flatten().filter_map(|link| self.edges.get(link))
     }
 
     /// The component was aborted: it is waited for until it is gone.
@@ -276,7 +294,7 @@ impl Graph {
     /// The live link into a component and the live link out of it, if it has one of each.
     pub(super) fn between(&self, component: ComponentId) -> Option<(&Edge, &Edge)> {
         let one = |side: fn(&Edge) -> Option<ComponentId>| {
-            let mut live = self.edges.values().filter(|edge| edge.is_live() && side(edge) == Some(component));
+            let mut live = self.links_of(component).filter(|edge| edge.is_live() && side(edge) == Some(component));
             live.next().filter(|_| live.next().is_none())
         };
         Some((one(|edge| edge.consumer)?, one(|edge| edge.producer)?))
@@ -289,9 +307,9 @@ impl Graph {
         component: ComponentId,
         near: Option<ComponentId>,
     ) -> Option<[(&Edge, &Edge); 2]> {
-        let live = |edge: &&Edge| edge.is_live();
-        let into: Vec<&Edge> = self.edges.values().filter(live).filter(|e| e.consumer == Some(component)).collect();
-        let out: Vec<&Edge> = self.edges.values().filter(live).filter(|e| e.producer == Some(component)).collect();
+        let live = || self.links_of(component).filter(|edge| edge.is_live());
+        let into: Vec<&Edge> = live().filter(|e| e.consumer == Some(component)).collect();
+        let out: Vec<&Edge> = live().filter(|e| e.producer == Some(component)).collect();
         let ([a, b], 2) = (<[&Edge; 2]>::try_from(into).ok()?, out.len()) else { return None };
         let (a, b) = match near {
             Some(near) if b.producer == Some(near) => (b, a),
@@ -317,9 +335,9 @@ impl Graph {
     /// The components that something in the chains keeps alive or busy: one that is driven, one that nobody feeds (so that
     /// somebody else holds it), one with work, and all that these feed. The others hold each other, in a cycle.
     pub(super) fn rooted(&self) -> BTreeSet<ComponentId> {
-        let live: Vec<_> = self.edges.values().filter(|edge| edge.is_live()).collect();
-        let is_fed = |component| live.iter().any(|e| e.consumer == Some(component) && e.producer.is_some());
-        let is_busy = |component| live.iter().any(|edge| edge.is_busy_for(component));
+        let live = |component| self.links_of(component).filter(|edge| edge.is_live());
+        let is_fed = |component| live(component).any(|e| e.consumer == Some(component) && e.producer.is_some());
+        let is_busy = |component| live(component).any(|edge| edge.is_busy_for(component));
         let roots = self
             .nodes
             .iter()
@@ -328,7 +346,7 @@ impl Graph {
         let mut rooted = BTreeSet::new();
         while let Some(component) = open.pop() {
             if rooted.insert(component) {
-                open.extend(live.iter().filter(|e| e.producer == Some(component)).filter_map(|e| e.consumer));
+                open.extend(live(component).filter(|e| e.producer == Some(component)).filter_map(|e| e.consumer));
             }
         }
         rooted
@@ -367,17 +385,7 @@ impl Graph {
         let mut open: Vec<ComponentId> = from.collect();
         while let Some(component) = open.pop() {
             if chain.insert(component) {
-                match self.nodes.get(&component) {
-                    Some(node) => {
-                        let touching = node.links.iter().filter_map(|link| self.edges.get(link));
-                        open.extend(touching.flat_map(Edge::dependent));
-                    }
-                    // it is gone, and the links that it had are not
-                    None => {
-                        let touching = self.edges.values().filter(|edge| edge.touches(component));
-                        open.extend(touching.flat_map(Edge::dependent));
-                    }
-                }
+                open.extend(self.links_of(component).flat_map(Edge::dependent));
             }
         }
         chain.retain(|component| self.nodes.contains_key(component));
@@ -411,10 +419,6 @@ impl Edge {
         {
             inlet.broken(id);
         }
-    }
-
-    fn touches(&self, component: ComponentId) -> bool {
-        self.producer == Some(component) || self.consumer == Some(component)
     }
 
     /// True if this component has something left to do for the link.
