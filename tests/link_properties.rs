@@ -32,6 +32,8 @@ fn p1_produced_never_exceeds_the_limit_that_arrived() {
                         known.quantity = known.quantity.max(limit.quantity);
                         known.messages = known.messages.max(limit.messages);
                     }
+                    // who looks at the cell knows at once; the first grant is a message all the same (P2)
+                    What::Raised { link, limit, .. } if pair.on_demand => drop(limits.insert(link, limit)),
                     What::Sent { from: Node::Producer, note: Note::Consume { link, quantity, .. }, .. } => {
                         let sum = sent.entry(link).or_default();
                         sum.quantity += quantity;
@@ -111,7 +113,9 @@ fn p3_limits_only_rise_and_old_ones_change_nothing() {
         run.told(|pair| {
             let mut granted = HashMap::<LinkId, Limit>::new();
             for event in pair.events {
-                if let What::Sent { from: Node::Consumer(_), note: Note::CanProduce { link, limit }, .. } = event.what {
+                if let What::Raised { link, limit, .. }
+                | What::Sent { from: Node::Consumer(_), note: Note::CanProduce { link, limit }, .. } = event.what
+                {
                     let before = granted.insert(link, limit).unwrap_or_default();
                     assert!(limit.quantity >= before.quantity && limit.messages >= before.messages, "a limit fell");
                 }
@@ -245,7 +249,7 @@ fn c1_a_grant_comes_at_half_or_when_empty_and_never_else() {
                         held.quantity -= quantity;
                         held.messages = if held.quantity == 0 { 0 } else { held.messages - messages };
                     }
-                    What::Sent { from: Node::Consumer(0), note: Note::CanProduce { link, limit }, .. } => {
+                    What::Raised { node: Node::Consumer(0), link, limit } => {
                         let taken = accepted.get(&link).copied().unwrap_or_default();
                         assert!(
                             limit.quantity + held.quantity <= taken.quantity + window.quantity,
@@ -267,6 +271,38 @@ fn c1_a_grant_comes_at_half_or_when_empty_and_never_else() {
                 let messages = inlet.accepted.messages + window.messages;
                 assert_eq!(inlet.limit, Limit { quantity, messages });
             }
+        });
+    });
+}
+
+#[test]
+fn c1_a_message_goes_with_a_grant_only_to_who_waits() {
+    seeds(24, Kind { ends: false, ..Kind::STEADY }, |run| {
+        run.told(|pair| {
+            let mut limit = Limit::ZERO;
+            let (mut told, mut raised) = (0, 0);
+            let mut left = 0;
+            let mut waited = false;
+            for event in pair.events {
+                // what is left when the outlet is done with what it was given, or told
+                waited |= left > 0 && !matches!(event.what, What::Sent { from: Node::Producer, .. });
+                match event.what {
+                    What::Wants { want: Want::Push { quantity, taken: true }, .. } => left += quantity,
+                    What::Sent { from: Node::Producer, note: Note::Consume { quantity, .. }, .. } => left -= quantity,
+                    What::Raised { limit: now, .. } => {
+                        limit = now;
+                        raised += 1;
+                    }
+                    What::Sent { from: Node::Consumer(0), note: Note::CanProduce { limit: of, .. }, .. } => {
+                        assert_eq!(of, limit, "what the cell has");
+                        assert!(!pair.on_demand || told == 0 || waited, "a grant of {of} to who does not wait");
+                        told += 1;
+                        waited = left > 0;
+                    }
+                    _ => {}
+                }
+            }
+            assert!(pair.on_demand || told == raised, "{told} of {raised} were told");
         });
     });
 }
@@ -513,6 +549,11 @@ fn stories_reach_the_corners_that_the_rules_are_about() {
                 && pair.records.iter().any(|record| record.sent.messages > 1));
             count("push refused", any(&|what| matches!(what, What::Wants { want: Want::Push { taken: false, .. }, .. })));
             count("granted by hand", any(&|what| matches!(what, What::Wants { want: Want::Grant { .. }, .. })));
+            count("grants that nobody was told of", {
+                let of = |test: &dyn Fn(&What) -> bool| pair.events.iter().filter(|event| test(&event.what)).count();
+                of(&|what| matches!(what, What::Raised { .. }))
+                    > of(&|what| matches!(what, What::Sent { note: Note::CanProduce { .. }, .. }))
+            });
             count("turn with several items", any(&|what| matches!(what, What::Arrived { note: Note::TurnEnds, .. })));
         });
     }
@@ -704,6 +745,8 @@ struct Outcome<'a> {
     has_work: bool,
     stale: u64,
     inlets: Vec<Seen>,
+    /// The outlet is told of a grant only while it waits.
+    on_demand: bool,
 }
 
 struct Seen {
@@ -800,6 +843,11 @@ impl Run {
         if self.rng.chance(50) {
             pair = pair.lazy();
         }
+        // no draw: the stories are what they were
+        let on_demand = self.seed % 4 < 2;
+        if on_demand {
+            pair = pair.on_demand();
+        }
         // not many more messages than a hundred for a piece, however small the window
         let smallest = story.windows.iter().map(|window| window.quantity).min().unwrap_or(1);
         let most = MIB.min(smallest * 64);
@@ -823,6 +871,7 @@ impl Run {
             has_work: pair.outlet().has_work(),
             stale: pair.outlet().stale(),
             inlets: vec![seen(0), seen(1)],
+            on_demand,
         });
     }
 

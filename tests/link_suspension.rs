@@ -237,7 +237,10 @@ fn pair(seed: u64, rng: &mut Rng, consumers: usize) -> Pair<Bytes> {
     let inlets = (0..consumers)
         .map(|_| Inlet::new(Window { quantity: 1 + rng.magnitude(1 << 14), messages: rng.between(1, 64) }))
         .collect();
-    let pair = Pair::new(seed, delays, inlets);
+    let mut pair = Pair::new(seed, delays, inlets);
+    if seed % 4 < 2 {
+        pair = pair.on_demand();
+    }
     if rng.chance(50) { pair.lazy() } else { pair }
 }
 

@@ -9,13 +9,14 @@ use sim::{App, Ends, World};
 use std::time::Duration;
 use versile_io::proto::sim::net::{Net, Odds, Shape};
 use versile_io::proto::time::Time;
+use versile_io::proto::vut::Profile;
 
 /// The ladder of a world, which is also in the document, word by word.
 fn shown(name: &str, mut world: World) {
-    world.ladder = Some(Vec::new());
+    world.log = Some(Vec::new());
     world.run_to_end(Time::from_secs(60));
-    world.run_until(Time::from_secs(120), |world| world.ends.iter().all(|end| end.connection.is_gone()));
-    let ladder = world.ladder.take().expect("kept").join("\n");
+    world.run_until(Time::from_secs(120), |world| world.ends.iter().all(|end| end.endpoint.is_gone()));
+    let ladder = world.ladder().join("\n");
     insta::with_settings!({ snapshot_path => "golden", prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!(name, ladder);
     });
@@ -31,19 +32,22 @@ fn path(seed: u64, shape: Shape) -> Net {
 fn a_conversation_from_hello_to_close() {
     let shape = Shape::new(Duration::from_millis(10));
     let b = App { ends: Ends::AfterPeer, window: 4000, ..App::new(0) };
-    shown("vut_ladder_conversation", World::new(path(1, shape), App { window: 4000, ..App::new(1500) }, b));
+    shown(
+        "vut_ladder_conversation",
+        World::new(Profile::Compat, path(1, shape), App { window: 4000, ..App::new(1500) }, b),
+    );
 }
 
 #[test]
 fn a_loss_and_its_repair() {
     let shape = Shape::new(Duration::from_millis(10)).rate(10_000_000).loss(Odds::percent(8.0));
     let b = App { ends: Ends::AfterPeer, window: 8000, ..App::new(0) };
-    shown("vut_ladder_loss", World::new(path(5, shape), App { window: 8000, ..App::new(5000) }, b));
+    shown("vut_ladder_loss", World::new(Profile::Compat, path(5, shape), App { window: 8000, ..App::new(5000) }, b));
 }
 
 #[test]
 fn an_abort() {
     let shape = Shape::new(Duration::from_millis(10)).rate(10_000_000);
     let b = App { aborts_at: Some(1), window: 4000, ..App::new(0) };
-    shown("vut_ladder_abort", World::new(path(1, shape), App { window: 4000, ..App::new(2000) }, b));
+    shown("vut_ladder_abort", World::new(Profile::Compat, path(1, shape), App { window: 4000, ..App::new(2000) }, b));
 }

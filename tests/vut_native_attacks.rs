@@ -2,7 +2,7 @@
 #![cfg(all(feature = "vut", feature = "testkit"))]
 
 #[expect(dead_code, reason = "shared by several tests")]
-#[path = "support/vut_native_sim.rs"]
+#[path = "support/vut_sim.rs"]
 mod sim;
 
 use sim::{App, End, Ends, Sent, World, fresh, secrets, setup};
@@ -286,7 +286,7 @@ fn an_address_change_that_is_a_copied_datagram_gets_a_challenge_and_no_data() {
 #[test]
 fn an_address_change_that_is_real_is_followed() {
     let net = net().behind(Nat::new(Duration::from_secs(3600), Renewal::NewPort));
-    let mut world = World::new(net, App::new(3_000_000), App::new(3_000_000));
+    let mut world = World::new(Profile::Native, net, App::new(3_000_000), App::new(3_000_000));
     for end in &mut world.ends {
         end.app.pause = ms(1);
         end.app.window = 20_000;

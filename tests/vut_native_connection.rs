@@ -2,7 +2,7 @@
 #![cfg(all(feature = "vut", feature = "testkit"))]
 
 #[expect(dead_code, reason = "shared by several tests")]
-#[path = "support/vut_native_sim.rs"]
+#[path = "support/vut_sim.rs"]
 mod sim;
 
 use sim::{App, Ends, World};
@@ -23,8 +23,12 @@ fn clean(shape: Shape) -> Net {
 
 #[test]
 fn a_small_transfer_each_way_is_proven_and_closes_with_few_datagrams() {
-    let mut world =
-        World::new(clean(Shape::new(ms(10))), App::new(5000), App { ends: Ends::AfterPeer, ..App::new(300) });
+    let mut world = World::new(
+        Profile::Native,
+        clean(Shape::new(ms(10))),
+        App::new(5000),
+        App { ends: Ends::AfterPeer, ..App::new(300) },
+    );
     world.strict = true;
     world.log = Some(Vec::new());
     assert_eq!(world.run_to_end(Time::from_secs(10)), [PROVEN, PROVEN], "{}", world.summary());
@@ -45,7 +49,7 @@ fn a_small_transfer_each_way_is_proven_and_closes_with_few_datagrams() {
 #[test]
 fn one_percent_loss_is_repaired() {
     let shape = Shape::new(ms(20)).rate(20_000_000).queue(200_000).loss(Odds::percent(1.0));
-    let mut world = World::new(clean(shape), App::new(2_000_000), App::new(500_000));
+    let mut world = World::new(Profile::Native, clean(shape), App::new(2_000_000), App::new(500_000));
     assert_eq!(world.run_to_end(Time::from_secs(120)), [PROVEN, PROVEN]);
     assert_eq!((world.a().read, world.b().read), (500_000, 2_000_000));
     println!("{} {:?}", world.now, world.ends[0].endpoint.stats());
@@ -53,8 +57,12 @@ fn one_percent_loss_is_repaired() {
 
 #[test]
 fn abort_reaches_the_peer() {
-    let mut world =
-        World::new(clean(Shape::new(ms(20))), App::new(2_000_000), App { aborts_at: Some(50_000), ..App::new(10) });
+    let mut world = World::new(
+        Profile::Native,
+        clean(Shape::new(ms(20))),
+        App::new(2_000_000),
+        App { aborts_at: Some(50_000), ..App::new(10) },
+    );
     assert_eq!(
         world.run_to_end(Time::from_secs(10)),
         [CloseReason::AbortedByPeer { code: Some(0) }, CloseReason::Aborted]
@@ -63,8 +71,12 @@ fn abort_reaches_the_peer() {
 
 #[test]
 fn a_reader_that_stops_ends_the_writer() {
-    let mut world =
-        World::new(clean(Shape::new(ms(20))), App::new(2_000_000), App { stops_at: Some(50_000), ..App::new(1000) });
+    let mut world = World::new(
+        Profile::Native,
+        clean(Shape::new(ms(20))),
+        App::new(2_000_000),
+        App { stops_at: Some(50_000), ..App::new(1000) },
+    );
     let reasons = world.run_to_end(Time::from_secs(10));
     let [a, b] = [
         CloseReason::Ended { sent: Proof::Unproven, received: Proof::Proven },
@@ -79,7 +91,7 @@ fn a_reader_that_stops_ends_the_writer() {
 fn an_hour_of_silence_through_a_nat_with_short_bindings_and_then_data() {
     let shape = Shape::new(ms(30)).loss(Odds::percent(1.0));
     let net = clean(shape).behind(Nat::new(Duration::from_secs(30), Renewal::NewPort));
-    let mut world = World::new(net, App::idle(1000), App::idle(1000));
+    let mut world = World::new(Profile::Native, net, App::idle(1000), App::idle(1000));
     assert!(!world.run_until(Time::from_secs(3600), |_| false));
     for end in &mut world.ends {
         assert_eq!((end.read, end.closed), (1000, None));
@@ -94,7 +106,7 @@ fn an_hour_of_silence_through_a_nat_with_short_bindings_and_then_data() {
 #[test]
 fn a_blackout_of_thirty_seconds_is_survived_and_goodput_is_back_within_two_seconds_of_the_first_datagram() {
     let shape = Shape::new(ms(40)).rate(10_000_000).queue(100_000);
-    let mut world = World::new(clean(shape), App::new(20_000_000), App::new(0));
+    let mut world = World::new(Profile::Native, clean(shape), App::new(20_000_000), App::new(0));
     let (from, length) = (Time::from_secs(5), Duration::from_secs(30));
     world.net.black_out(from, length);
     world.run_until(from, |_| false);
@@ -119,6 +131,7 @@ fn a_blackout_of_thirty_seconds_is_survived_and_goodput_is_back_within_two_secon
 #[test]
 fn a_round_trip_that_jumps_from_one_millisecond_to_two_seconds_is_survived() {
     let mut world = World::new(
+        Profile::Native,
         clean(Shape::new(Duration::from_micros(500)).rate(10_000_000).queue(50_000)),
         App::new(3_000_000),
         App::new(0),
@@ -138,14 +151,15 @@ fn a_round_trip_that_jumps_from_one_millisecond_to_two_seconds_is_survived() {
 fn four_thousand_single_octets_cross_a_path_that_mixes_them_up() {
     let shape = Shape::new(ms(5)).reorder(Odds::percent(50.0), ms(40));
     let a = App { chunk: 1, ..App::new(4096) };
-    let mut world = World::new(clean(shape), a, App::new(0));
+    let mut world = World::new(Profile::Native, clean(shape), a, App::new(0));
     assert_eq!(world.run_to_end(Time::from_secs(60)), [PROVEN, PROVEN]);
     assert_eq!(world.b().read, 4096);
 }
 
 #[test]
 fn a_paused_reader_holds_its_grant_and_no_more() {
-    let mut world = World::new(clean(Shape::new(ms(5))), App::new(100_000), App { window: 700, ..App::idle(0) });
+    let mut world =
+        World::new(Profile::Native, clean(Shape::new(ms(5))), App::new(100_000), App { window: 700, ..App::idle(0) });
     world.connect();
     world.b().paused = true;
     world.run_until(Time::from_secs(600), |_| false);
@@ -160,7 +174,7 @@ fn a_paused_reader_holds_its_grant_and_no_more() {
 
 #[test]
 fn nobody_answers_and_the_handshake_ends() {
-    let mut world = World::new(clean(Shape::new(ms(5)).loss(Odds::ALWAYS)), App::new(1), App::new(1));
+    let mut world = World::new(Profile::Native, clean(Shape::new(ms(5)).loss(Odds::ALWAYS)), App::new(1), App::new(1));
     assert_eq!(world.run_to_end(Time::from_secs(60)), [CloseReason::NoAnswer; 2]);
     assert!(world.now <= Time::from_secs(31));
     assert!(world.a().datagrams <= 20, "{} hellos", world.a().datagrams);
@@ -170,7 +184,7 @@ fn nobody_answers_and_the_handshake_ends() {
 fn a_peer_that_vanishes_is_noticed_idle_or_not() {
     for sends in [0, 1_000_000] {
         let shape = Shape::new(ms(50)).rate(1_000_000);
-        let mut world = World::new(clean(shape), App::idle(sends), App::idle(0));
+        let mut world = World::new(Profile::Native, clean(shape), App::idle(sends), App::idle(0));
         world.net.black_out(Time::from_secs(3), Duration::from_secs(10_000));
         assert_eq!(world.run_to_end(Time::from_secs(200)), [CloseReason::PeerGone; 2]);
         assert!(world.now < Time::from_secs(85), "{}", world.now);
@@ -181,7 +195,7 @@ fn a_peer_that_vanishes_is_noticed_idle_or_not() {
 fn datagrams_grow_to_what_the_path_carries() {
     for (mtu, found) in [(508, 508..=508), (1300, 1232..=1300), (1472, 1472..=1472), (9000, 8972..=8972)] {
         let shape = Shape::new(ms(5)).rate(50_000_000).queue(1_000_000).mtu(mtu);
-        let mut world = World::new(clean(shape), App::new(3_000_000), App::new(0));
+        let mut world = World::new(Profile::Native, clean(shape), App::new(3_000_000), App::new(0));
         world.run_until(Time::from_secs(30), |world| world.ends[1].read == 3_000_000);
         let size = world.a().endpoint.native().expect("native").datagram();
         assert!(found.contains(&size), "{size} on a path of {mtu}");
@@ -192,7 +206,7 @@ fn datagrams_grow_to_what_the_path_carries() {
 #[test]
 fn two_that_have_settled_do_not_answer_each_others_negotiation_for_ever() {
     // a round trip longer than the distance of repetitions, so that both are repeated
-    let mut world = World::new(clean(Shape::new(ms(400))), App::idle(100), App::idle(100));
+    let mut world = World::new(Profile::Native, clean(Shape::new(ms(400))), App::idle(100), App::idle(100));
     world.connect();
     world.run_until(Time::from_secs(3), |_| false);
     world.log = Some(Vec::new());

@@ -4,7 +4,7 @@
 #![cfg(all(feature = "vut", feature = "testkit"))]
 
 #[expect(dead_code, reason = "shared by several tests")]
-#[path = "support/vut_native_sim.rs"]
+#[path = "support/vut_sim.rs"]
 mod sim;
 
 use sim::{App, World};
@@ -13,6 +13,7 @@ use versile_io::proto::sim::flow::{Bench, Flow};
 use versile_io::proto::sim::net::{Net, Odds, Shape};
 use versile_io::proto::time::Time;
 use versile_io::proto::vut::Config;
+use versile_io::proto::vut::Profile;
 use versile_io::proto::vut::congestion::{Cubic, MakeController, NewReno};
 
 /// A cell: megabits per second, round trip in milliseconds, percent lost, octets.
@@ -45,7 +46,7 @@ fn connection(make: MakeController, shape: &Shape, octets: u64, seed: u64) -> f6
     let config = Config { controller: make, ..Config::default() };
     let a = App { chunk: 262_144, ..App::new(octets) };
     let b = App { window: 16 << 20, ..App::new(0) };
-    let mut world = World::config(config, Net::new(seed, shape.clone(), shape.clone()), a, b);
+    let mut world = World::config(Profile::Native, config, Net::new(seed, shape.clone(), shape.clone()), a, b);
     let done = world.run_until(Time::from_secs(600), |world| world.ends[1].read == octets);
     assert!(done, "{}", world.summary());
     megabits(octets, world.now.since_start())

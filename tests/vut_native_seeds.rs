@@ -4,7 +4,7 @@
 #![cfg(all(feature = "vut", feature = "testkit"))]
 
 #[expect(dead_code, reason = "shared by several tests")]
-#[path = "support/vut_native_sim.rs"]
+#[path = "support/vut_sim.rs"]
 mod sim;
 
 use sim::{App, Ends, World};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use versile_io::proto::sim::Rng;
 use versile_io::proto::sim::net::{Loss, Nat, Net, Odds, Renewal, Shape};
 use versile_io::proto::time::Time;
-use versile_io::proto::vut::{CloseReason, Event, Proof};
+use versile_io::proto::vut::{CloseReason, Event, Profile, Proof};
 
 /// A share in percent, zero in half of the runs.
 fn share(rng: &mut Rng, most: u64) -> f64 {
@@ -120,7 +120,7 @@ fn run(seed: u64) {
     }
     let _told = OnPanic(format!("seed {seed}: {incident:?} {trouble:?} {apps:?} {there:?} {back:?}"));
     let [a, b] = apps;
-    let mut world = World::new(net, a, b);
+    let mut world = World::new(Profile::Native, net, a, b);
     world.strict = cfg!(debug_assertions);
     world.log = std::env::var_os("VERSILE_SEED").map(|_| Vec::new());
     match trouble {

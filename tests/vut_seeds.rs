@@ -11,7 +11,7 @@ use std::time::Duration;
 use versile_io::proto::sim::Rng;
 use versile_io::proto::sim::net::{Loss, Net, Odds, Shape};
 use versile_io::proto::time::Time;
-use versile_io::proto::vut::{CloseReason, Event};
+use versile_io::proto::vut::{CloseReason, Event, Profile};
 
 /// A share in percent, zero in half of the runs.
 fn share(rng: &mut Rng, most: u64) -> f64 {
@@ -80,7 +80,7 @@ fn run(seed: u64) {
     let sends = [apps[0].sends, apps[1].sends];
     println!("seed {seed}: {incident:?} {apps:?} {there:?} {back:?}");
     let [a, b] = apps;
-    let mut world = World::new(net, a, b);
+    let mut world = World::new(Profile::Compat, net, a, b);
     if rng.chance(10) {
         world.net.black_out(Time::from_millis(rng.magnitude(20_000)), Duration::from_millis(rng.magnitude(25_000)));
     }
@@ -115,7 +115,7 @@ fn run(seed: u64) {
     // all that is said after the end is over soon
     let sent: u64 = world.ends.iter().map(|end| end.datagrams).sum();
     let gone = world
-        .run_until(world.now + Duration::from_secs(60), |world| world.ends.iter().all(|end| end.connection.is_gone()));
+        .run_until(world.now + Duration::from_secs(60), |world| world.ends.iter().all(|end| end.endpoint.is_gone()));
     assert!(gone, "{}", world.summary());
     let after = world.ends.iter().map(|end| end.datagrams).sum::<u64>() - sent;
     assert!(after <= 30, "{after} datagrams after the end");

@@ -34,6 +34,15 @@ impl Preference {
     /// there; [`resolve_all`] gives the rest too.
     pub const SEED: Self = Self::Ipv4First;
 
+    /// False for an address of a family that is not used.
+    pub(super) fn lets(self, addr: SocketAddr) -> bool {
+        match self {
+            Self::Ipv4Only => addr.is_ipv4(),
+            Self::Ipv6Only => addr.is_ipv6(),
+            _ => true,
+        }
+    }
+
     /// Drops repeated addresses and those of an unwanted family, and puts the rest in order.
     fn arrange(self, found: impl IntoIterator<Item = SocketAddr>) -> Arranged {
         let mut seen = HashSet::new();
@@ -122,10 +131,9 @@ pub async fn resolve_all(host: &str, port: u16, preference: Preference) -> Resul
 /// [`ResolveError::Lookup`] if the resolver fails, [`ResolveError::NoAddress`] if it gives nothing that `preference`
 /// lets through.
 pub async fn resolve_addrs(host: &str, port: u16, preference: Preference) -> Result<Vec<SocketAddr>, ResolveError> {
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    let found = match bare.parse::<IpAddr>() {
-        Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) => ask_resolver(&LOOKUPS, bare.to_owned(), port, system_resolver)
+    let found = match numeric(host, port) {
+        Some(addr) => vec![addr],
+        None => ask_resolver(&LOOKUPS, bare(host).to_owned(), port, system_resolver)
             .await
             .map_err(|source| ResolveError::Lookup { host: host.to_owned(), port, source })?,
     };
@@ -134,6 +142,15 @@ pub async fn resolve_addrs(host: &str, port: u16, preference: Preference) -> Res
         return Err(ResolveError::NoAddress { host: host.to_owned(), port, preference, excluded });
     }
     Ok(addrs)
+}
+
+/// The address that is written as one, for which nobody has to be asked.
+pub(super) fn numeric(host: &str, port: u16) -> Option<SocketAddr> {
+    bare(host).parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, port))
+}
+
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
 
 /// What [`Preference::arrange`] leaves.

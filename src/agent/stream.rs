@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   Idle ──a grant, an item or an end comes──▶ Opening ──▶ Open ──▶ over
+//!                                               │           ▲
+//!   Ready ──the same: it is open already────────┼───────────┘
 //!                                               │ asks CanConnect of the consumer, for each address
 //!                                               └─ then tells Connected, and again on RequestProducerState
 //! ```
@@ -17,6 +19,7 @@ use crate::proto::link::{Count, Credit, Forms, Parcel, Reason, Window};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use std::any::TypeId;
 use std::fmt;
 use std::io as std_io;
 use std::sync::Arc;
@@ -25,7 +28,7 @@ use std::task::{Context, Poll, ready};
 /// A stream of bytes to and from the operating system, connected or to be opened. Made by [`tcp`](super::tcp),
 /// [`unix`](super::unix), [`fd`](super::fd), [`file`](super::file), [`process`](super::process) and listeners.
 pub struct Stream {
-    name: Arc<str>,
+    name: Name,
     state: State,
     queue: WriteQueue,
     read: u64,
@@ -96,14 +99,33 @@ pub(crate) struct Opened {
 
 enum State {
     Idle(Option<Opener>),
+    /// Open, and nothing was wanted of it yet.
+    Ready(Opened),
     Opening(Opening),
     Open(Opened),
-    Over { peer: Option<Peer> },
+    Over {
+        peer: Option<Peer>,
+    },
+}
+
+/// What a stream is called. Text is made of it only where it is asked for.
+pub(crate) enum Name {
+    /// As its peer.
+    Peer,
+    Given(Arc<str>),
+    /// A TCP connection to this host and port.
+    Tcp(Arc<str>, u16),
+}
+
+impl<N: Into<Arc<str>>> From<N> for Name {
+    fn from(name: N) -> Self {
+        Self::Given(name.into())
+    }
 }
 
 impl Stream {
     /// A stream that is opened when something is wanted of it.
-    pub(crate) fn to_open(name: impl Into<Arc<str>>, settings: StreamSettings, opener: Opener) -> Self {
+    pub(crate) fn to_open(name: impl Into<Name>, settings: StreamSettings, opener: Opener) -> Self {
         Self::new(name.into(), settings, State::Idle(Some(opener)))
     }
 
@@ -116,13 +138,12 @@ impl Stream {
     /// A stream that is open.
     pub(crate) fn opened(opened: Opened, settings: StreamSettings) -> Self {
         let takes_lying = opened.io.takes_lying();
-        let opener: Opener = Box::new(|_, _| std::future::ready(Ok(opened)).boxed_local());
-        let mut stream = Self::new("".into(), settings, State::Idle(Some(opener)));
+        let mut stream = Self::new(Name::Peer, settings, State::Ready(opened));
         stream.takes_lying = takes_lying;
         stream
     }
 
-    fn new(name: Arc<str>, settings: StreamSettings, state: State) -> Self {
+    fn new(name: Name, settings: StreamSettings, state: State) -> Self {
         Self {
             name,
             state,
@@ -140,7 +161,7 @@ impl Stream {
     /// Names it, for links, errors and supervisors. Its peer by default.
     #[must_use]
     pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.name = name.into();
+        self.name = Name::Given(name.into());
         self
     }
 
@@ -187,7 +208,7 @@ impl Stream {
     /// Who is at the other side, once it was opened; also when it is over.
     pub fn peer(&self) -> Option<&Peer> {
         match &self.state {
-            State::Open(opened) => Some(&opened.peer),
+            State::Open(opened) | State::Ready(opened) => Some(&opened.peer),
             State::Over { peer } => peer.as_ref(),
             State::Idle(_) | State::Opening(_) => None,
         }
@@ -196,7 +217,7 @@ impl Stream {
     /// Our own end, where it has a name; asked of the system at each call.
     pub fn local(&self) -> Option<Peer> {
         match &self.state {
-            State::Open(opened) => opened.io.local(),
+            State::Open(opened) | State::Ready(opened) => opened.io.local(),
             _ => None,
         }
     }
@@ -213,7 +234,7 @@ impl Stream {
 
     fn io(&mut self) -> Option<&mut Box<dyn Io>> {
         match &mut self.state {
-            State::Open(opened) => Some(&mut opened.io),
+            State::Open(opened) | State::Ready(opened) => Some(&mut opened.io),
             _ => None,
         }
     }
@@ -237,9 +258,10 @@ impl Duplex for Stream {
                     Some(opener) => self.state = State::Opening(opener(chain.asker(), self.settings.directions)),
                     None => return Poll::Pending,
                 },
-                State::Opening(opening) => {
-                    let opened = ready!(opening.poll_unpin(cx))?;
-                    tracing::debug!(name = %self.name, peer = %opened.peer, "open");
+                State::Opening(opening) => self.state = State::Ready(ready!(opening.poll_unpin(cx))?),
+                State::Ready(_) => {
+                    let State::Ready(opened) = std::mem::replace(&mut self.state, State::Idle(None)) else { continue };
+                    tracing::debug!(peer = %opened.peer, "open");
                     chain.tell(Connected { peer: opened.peer.clone() });
                     self.state = State::Open(opened);
                 }
@@ -356,10 +378,15 @@ impl Duplex for Stream {
     }
 
     fn name(&self) -> Arc<str> {
-        match self.peer() {
-            Some(peer) if self.name.is_empty() => peer.to_string().into(),
-            _ => self.name.clone(),
+        match &self.name {
+            Name::Given(name) => name.clone(),
+            Name::Tcp(host, port) => format!("tcp {host}:{port}").into(),
+            Name::Peer => self.peer().map_or_else(|| "".into(), |peer| peer.to_string().into()),
         }
+    }
+
+    fn hears(message: TypeId) -> bool {
+        message == TypeId::of::<RequestProducerState>()
     }
 
     fn control(&mut self, envelope: Envelope, chain: &Outlet<Bytes>) -> Option<Envelope> {
@@ -397,13 +424,14 @@ impl Duplex for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         // closed first, as in an orderly end
-        self.state = State::Over { peer: None };
+        let peer = self.hook.as_ref().and_then(|_| self.peer().cloned());
+        self.state = State::Over { peer };
         self.guard = None;
         // its actor is gone without a word, or it was never started; a hook's panic must not become a second one
         if let Some(hook) = self.hook.take() {
             let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(&Outcome::Gone)));
             if called.is_err() {
-                tracing::error!(name = %self.name, "a close hook panicked");
+                tracing::error!(name = %self.name(), "a close hook panicked");
             }
         }
     }
@@ -422,10 +450,40 @@ pub(crate) async fn may_connect(chain: &Asker<Bytes>, peer: &Peer) -> PartResult
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream")
-            .field("name", &self.name)
+            .field("name", &self.name())
             .field("peer", &self.peer())
             .field("read", &self.read)
             .field("written", &self.queue.written())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::io::TcpIo;
+    use crate::component::Inlet;
+    use crate::component::stock::DuplexActor;
+
+    /// There is one for each connection, for as long as it lasts.
+    #[test]
+    fn what_an_idle_connection_keeps_is_small() {
+        for (what, bytes, most) in [
+            ("actor", size_of::<DuplexActor<Stream>>(), 1_200),
+            ("stream", size_of::<Stream>(), 400),
+            ("socket", size_of::<TcpIo>(), 104),
+        ] {
+            println!("{what}: {bytes} bytes");
+            assert!(bytes <= most, "{what}: {bytes} bytes, {most} are allowed");
+        }
+        println!(
+            "inlet {} outlet {} state {} peer {} queue {} settings {}",
+            size_of::<Inlet<Bytes>>(),
+            size_of::<Outlet<Bytes>>(),
+            size_of::<State>(),
+            size_of::<Peer>(),
+            size_of::<WriteQueue>(),
+            size_of::<StreamSettings>()
+        );
     }
 }

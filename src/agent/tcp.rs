@@ -15,8 +15,8 @@
 //! that another process holds as well is reset only when the last of them closes it.
 
 use super::io::TcpIo;
-use super::resolve::{Preference, resolve_all};
-use super::stream::{Opened, Stream, StreamSettings, may_connect};
+use super::resolve::{Preference, numeric, resolve_all};
+use super::stream::{Name, Opened, Stream, StreamSettings, may_connect};
 use crate::component::Peer;
 use crate::component::port::Asker;
 use crate::component::stock::PartResult;
@@ -111,16 +111,16 @@ impl TcpOptions {
 ///     assert!(outcome.to_string().starts_with("aborted: tcp 127.0.0.1:1: connect tcp 127.0.0.1:1"), "{outcome}");
 /// });
 /// ```
-pub fn connect(host: impl Into<String>, port: u16, options: TcpOptions) -> Stream {
+pub fn connect(host: impl Into<Arc<str>>, port: u16, options: TcpOptions) -> Stream {
     let host = host.into();
-    let name = format!("tcp {host}:{port}");
+    let name = Name::Tcp(host.clone(), port);
     let settings = options.stream;
     let opener =
         move |chain: Asker<Bytes>, _| async move { connect_within(&host, port, &options, &chain).await }.boxed_local();
     Stream::to_open(name, settings, Box::new(opener)).for_a_socket()
 }
 
-async fn connect_within(host: &str, port: u16, options: &TcpOptions, chain: &Asker<Bytes>) -> PartResult<Opened> {
+async fn connect_within(host: &Arc<str>, port: u16, options: &TcpOptions, chain: &Asker<Bytes>) -> PartResult<Opened> {
     let limit = options.connect_timeout;
     let work = connect_any(host, port, options, chain);
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
@@ -129,7 +129,11 @@ async fn connect_within(host: &str, port: u16, options: &TcpOptions, chain: &Ask
     })
 }
 
-async fn connect_any(host: &str, port: u16, options: &TcpOptions, chain: &Asker<Bytes>) -> PartResult<Opened> {
+async fn connect_any(host: &Arc<str>, port: u16, options: &TcpOptions, chain: &Asker<Bytes>) -> PartResult<Opened> {
+    if let Some(addr) = numeric(host, port).filter(|addr| options.preference.lets(*addr)) {
+        let peer = Peer::tcp(addr).with_requested(host.clone(), port);
+        return connect_first(&[peer], options, chain).await;
+    }
     let peers = resolve_all(host, port, options.preference).await.map_err(Reason::failed)?;
     connect_first(&peers, options, chain).await
 }
@@ -202,8 +206,7 @@ pub fn from_stream(stream: TcpStream, options: &TcpOptions) -> io::Result<Stream
 /// The same, where it is known who is at the other side.
 pub(crate) fn from_peer(stream: TcpStream, peer: Peer, options: &TcpOptions) -> io::Result<Stream> {
     options.apply(&stream)?;
-    let name: Arc<str> = peer.to_string().into();
-    Ok(Stream::opened(opened(stream, peer), options.stream).named(name))
+    Ok(Stream::opened(opened(stream, peer), options.stream))
 }
 
 fn opened(stream: TcpStream, peer: Peer) -> Opened {
@@ -295,7 +298,7 @@ mod tests {
         let (dead, _kept) = silent();
         let limit = Duration::from_millis(50);
         let options = TcpOptions { connect_timeout: limit, ..TcpOptions::default() };
-        let failed = connect_within(&dead.ip().to_string(), dead.port(), &options, &nobody()).await;
+        let failed = connect_within(&dead.ip().to_string().into(), dead.port(), &options, &nobody()).await;
         let reason = failed.err().expect("no answer");
         assert!(matches!(&reason, Reason::TimedOut { after, .. } if *after == limit), "{reason}");
         assert!(reason.to_string().contains(&dead.to_string()), "{reason}");

@@ -10,14 +10,19 @@ use super::message::{
 use crate::proto::link::{Cause, Count, Down, LinkId, Payload, Reason, Up, Violation};
 use actix::{Actor, Addr, WeakAddr};
 use bytes::Bytes;
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 
 /// A strong way to an inlet.
 pub(crate) trait DownTx<T>: Send + Sync {
     fn send(&self, msg: InletMsg<T>);
+    /// False if a control message of this type would be answered `MissingControl` for certain; it is then not sent.
+    fn hears(&self, message: TypeId) -> bool {
+        let _ = message;
+        true
+    }
     /// True while its actor takes messages.
     fn is_alive(&self) -> bool;
     fn manage(&self) -> Box<dyn ManageHandle>;
@@ -26,12 +31,17 @@ pub(crate) trait DownTx<T>: Send + Sync {
 /// A weak way to an outlet.
 pub(crate) trait WeakUpTx<T>: Send + Sync {
     fn send(&self, msg: OutletMsg<T>) -> bool;
+    /// As [`DownTx::hears`].
+    fn hears(&self, message: TypeId) -> bool {
+        let _ = message;
+        true
+    }
 }
 
 /// A strong way to an outlet.
 pub(crate) trait UpTx<T>: Send + Sync {
     fn send(&self, msg: OutletMsg<T>);
-    fn weak(&self) -> Arc<dyn WeakUpTx<T>>;
+    fn weak(self: Arc<Self>) -> Arc<dyn WeakUpTx<T>>;
     fn manage(&self) -> Box<dyn ManageHandle>;
 }
 
@@ -45,6 +55,10 @@ where
 {
     fn send(&self, msg: InletMsg<T>) {
         self.0.do_send(ToInlet::<T, P>(msg));
+    }
+
+    fn hears(&self, message: TypeId) -> bool {
+        A::hears(message)
     }
 
     fn is_alive(&self) -> bool {
@@ -65,8 +79,8 @@ where
         self.0.do_send(ToOutlet::<T, P>(msg));
     }
 
-    fn weak(&self) -> Arc<dyn WeakUpTx<T>> {
-        Arc::new(Port::<_, P>(self.0.downgrade()))
+    fn weak(self: Arc<Self>) -> Arc<dyn WeakUpTx<T>> {
+        Arc::new(Slack { near: Arc::downgrade(&self), far: self.0.downgrade() })
     }
 
     fn manage(&self) -> Box<dyn ManageHandle> {
@@ -74,19 +88,36 @@ where
     }
 }
 
-impl<A, T, const P: usize> WeakUpTx<T> for Port<WeakAddr<A>, P>
+/// A weak way to outlet number `P` of an actor.
+struct Slack<A: Actor, const P: usize> {
+    /// The strong way that it was made of: as long as somebody has that, such as the other direction of a pair, a message costs
+    /// no address of its own, which is two allocations.
+    near: Weak<Port<Addr<A>, P>>,
+    far: WeakAddr<A>,
+}
+
+impl<A, T, const P: usize> WeakUpTx<T> for Slack<A, P>
 where
     A: HasOutlet<P, Item = T>,
     T: Payload,
 {
     fn send(&self, msg: OutletMsg<T>) -> bool {
-        match self.0.upgrade() {
+        if let Some(port) = self.near.upgrade() {
+            let there = port.0.connected();
+            port.0.do_send(ToOutlet::<T, P>(msg));
+            return there;
+        }
+        match self.far.upgrade() {
             Some(addr) => {
                 addr.do_send(ToOutlet::<T, P>(msg));
                 true
             }
             None => false,
         }
+    }
+
+    fn hears(&self, message: TypeId) -> bool {
+        A::hears(message)
     }
 }
 
@@ -249,7 +280,7 @@ impl<T: Payload> AnyOutlet for OutletRef<T> {
 
 impl<T: Payload> AnyInlet for InletRef<T> {
     fn attach(&self, link: &Arc<Link>, producer: &dyn AnyOutlet) -> Option<Attachment> {
-        let producer = producer.as_any().downcast_ref::<OutletRef<T>>()?.0.weak();
+        let producer = producer.as_any().downcast_ref::<OutletRef<T>>()?.0.clone().weak();
         let (tx, rx) = oneshot::channel();
         let attach = AttachInlet { link: link.clone(), producer, gated: true, reply: Some(tx), handled: false };
         self.0.send(InletMsg::Attach(Box::new(attach)));
@@ -333,9 +364,7 @@ pub trait AddrExt<A: Component> {
     fn pair<T>(&self) -> PairRef<T>
     where
         A: HasInlet<0, Item = T> + HasOutlet<0, Item = T>,
-    {
-        PairRef { inlet: self.inlet_at::<0>(), outlet: self.outlet_at::<0>() }
-    }
+        T: Payload;
 }
 
 impl<A: Component> AddrExt<A> for Addr<A> {
@@ -352,4 +381,22 @@ impl<A: Component> AddrExt<A> for Addr<A> {
     {
         OutletRef(Arc::new(Port::<_, P>(self.clone())))
     }
+
+    fn pair<T>(&self) -> PairRef<T>
+    where
+        A: HasInlet<0, Item = T> + HasOutlet<0, Item = T>,
+        T: Payload,
+    {
+        pair(self.clone())
+    }
+}
+
+/// One address for both ports: a clone of it is two allocations.
+pub(crate) fn pair<A, T>(addr: Addr<A>) -> PairRef<T>
+where
+    A: HasInlet<0, Item = T> + HasOutlet<0, Item = T>,
+    T: Payload,
+{
+    let port = Arc::new(Port::<_, 0>(addr));
+    PairRef { inlet: InletRef(port.clone()), outlet: OutletRef(port) }
 }

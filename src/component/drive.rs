@@ -10,8 +10,8 @@ use super::message::{
 use super::port::{AnyPort, Heard, Home, Inlet, Outlet, Owner};
 use crate::proto::link::{Cause, Down, Payload, Reason};
 use actix::fut::ActorFuture;
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
-use std::any::Any;
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, WeakAddr};
+use std::any::{Any, TypeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -98,6 +98,13 @@ pub trait Component: Actor<Context = Context<Self>> + Handler<Manage> {
         Err(state)
     }
 
+    /// False if no control message of this type is ever answered or passed on here, so that it need not be sent: it is answered
+    /// `MissingControl` at once.
+    fn hears(message: TypeId) -> bool {
+        let _ = message;
+        true
+    }
+
     /// Answers a control message, or gives it back to be passed on.
     fn on_control(&mut self, envelope: Envelope, ctx: &mut Context<Self>) -> Option<Envelope> {
         let _ = ctx;
@@ -150,7 +157,7 @@ pub fn inlet<A, const P: usize>(
             }
         }
         msg => {
-            let handle = || Box::new(InletPort::<A, P>(ctx.address().downgrade())) as Box<_>;
+            let handle = |home: &dyn Home| Box::new(InletPort::<A, P>(weak(home, ctx))) as Box<_>;
             if let Some(event) = act.inlet_port().receive(msg, handle) {
                 guarded(act, ctx, |act, ctx| hook(act, event, ctx));
             }
@@ -191,7 +198,7 @@ pub fn outlet<A, const P: usize>(
             let _ = reply.send(done);
         }
         msg => {
-            let handle = || Box::new(OutletPort::<A, P>(ctx.address().downgrade())) as Box<_>;
+            let handle = |home: &dyn Home| Box::new(OutletPort::<A, P>(weak(home, ctx))) as Box<_>;
             match act.outlet_port().receive(msg, handle) {
                 Heard::Nothing => {}
                 Heard::Attached => {
@@ -415,7 +422,17 @@ fn control<A: Component>(act: &mut A, envelope: Envelope, ctx: &mut Context<A>, 
     }
 }
 
+/// A weak address: a clone of the owner's, since asking the context for one is two allocations.
+fn weak<A: Component>(home: &dyn Home, ctx: &Context<A>) -> WeakAddr<A> {
+    let known = home.as_any().downcast_ref::<ManagePort<A>>();
+    known.map_or_else(|| ctx.address().downgrade(), |manage| manage.0.clone())
+}
+
 impl<A: Component> Home for ManagePort<A> {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
     fn hold(&self) -> Option<Box<dyn Any + Send>> {
         self.0.upgrade().map(|addr| Box::new(addr) as Box<dyn Any + Send>)
     }

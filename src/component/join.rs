@@ -36,8 +36,13 @@ pub fn join<T: Payload>(outlet: &OutletRef<T>, inlet: &InletRef<T>, observer: Op
     let link = Link::new(observer);
     let reserve = ReserveOutlet { link: link.clone(), consumer: inlet.0.clone(), reply: None, handled: false };
     outlet.0.send(OutletMsg::Reserve(Box::new(reserve)));
-    let attach =
-        AttachInlet { link: link.clone(), producer: outlet.0.weak(), gated: false, reply: None, handled: false };
+    let attach = AttachInlet {
+        link: link.clone(),
+        producer: outlet.0.clone().weak(),
+        gated: false,
+        reply: None,
+        handled: false,
+    };
     inlet.0.send(InletMsg::Attach(Box::new(attach)));
     link
 }

@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One end of a conversation: what it is and how it is reached.
 ///
@@ -34,7 +35,7 @@ pub enum Peer {
         /// The address that is used.
         addr: SocketAddr,
         /// The host and port that were asked for, if `addr` came from a look-up.
-        requested: Option<(String, u16)>,
+        requested: Option<(Arc<str>, u16)>,
     },
     /// An end of a Unix-domain socket.
     Unix(UnixName),
@@ -66,7 +67,7 @@ impl Peer {
 
     /// The same peer with the host and port that were asked for; no change unless it is a TCP peer.
     #[must_use]
-    pub fn with_requested(mut self, host: impl Into<String>, port: u16) -> Self {
+    pub fn with_requested(mut self, host: impl Into<Arc<str>>, port: u16) -> Self {
         if let Self::Tcp { requested, .. } = &mut self {
             *requested = Some((host.into(), port));
         }
@@ -135,7 +136,7 @@ impl Peer {
     #[must_use]
     pub fn requested(&self) -> Option<(&str, u16)> {
         match self {
-            Self::Tcp { requested, .. } => requested.as_ref().map(|(host, port)| (host.as_str(), *port)),
+            Self::Tcp { requested, .. } => requested.as_ref().map(|(host, port)| (&**host, *port)),
             _ => None,
         }
     }

@@ -50,6 +50,7 @@
 /// | `rewind => hook;` | `hook(&mut self, usize, u64, &mut Context<Self>) -> Result<(), Reason>`: the outlet of this number gives so much once more |
 /// | `name => method;` | `method(&self) -> Arc<str>`; the type's name by default |
 /// | `two_way;` | inlet and outlet are two directions of one thing, no flow |
+/// | `hears => function;` | `function(TypeId) -> bool`: false for a control message that is never answered or passed on, which then is not sent |
 /// | `driven;` | a future of the actor's own sends the grants |
 ///
 /// A port made by [`isolated`](crate::component::Outlet::isolated) outlives its attachments: where a plain one takes its component
@@ -185,6 +186,14 @@ macro_rules! wire {
         $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
             fn name(&self) -> ::std::sync::Arc<str> {
                 self.$method()
+            }
+        ] $($rest)*);
+    };
+    (@step [$($g:tt)*] [$t:ty] [$i:expr] [$o:expr] [$($ports:tt)*] [$($controls:tt)*] [$($items:tt)*]
+        hears => $function:ident; $($rest:tt)*) => {
+        $crate::wire!(@step [$($g)*] [$t] [$i] [$o] [$($ports)*] [$($controls)*] [$($items)*
+            fn hears(message: ::std::any::TypeId) -> bool {
+                Self::$function(message)
             }
         ] $($rest)*);
     };

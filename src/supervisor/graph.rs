@@ -3,6 +3,8 @@
 //! A link stays in the graph after its end while one of its components lives, since an abort must reach a component
 //! whose links have ended too (design, section 5). It leaves when both components are gone, or when nobody holds it any
 //! more: so after a refusal too, and when one end never came. The graph itself holds neither components nor links.
+//!
+//! A component knows its links, so that one that goes costs the same however many others there are.
 
 use super::blame::Look;
 use super::event::Event;
@@ -29,6 +31,8 @@ struct Node {
     condemned: bool,
     /// What it had worked when it was last looked at.
     look: (Instant, Duration),
+    /// Those that it is an end of, and that are in the graph.
+    links: Vec<LinkId>,
 }
 
 /// One link, and what is known of its two ends.
@@ -69,31 +73,32 @@ pub(super) enum Change {
 }
 
 impl Graph {
-    pub(super) fn note(&mut self, note: Note) -> Vec<Change> {
+    pub(super) fn note(&mut self, note: Note, changes: &mut Vec<Change>) {
         match note {
             Note::Reserved { link, component, outlet } => {
                 let edge = Self::edge(&mut self.edges, &link);
                 edge.producer = Some(component.info.id());
                 edge.outlet = Some(outlet);
                 edge.isolated[Side::Producer as usize] = link.is_isolated(Side::Producer);
-                self.joined(link.id(), component)
+                let ends = (edge.producer, edge.consumer);
+                self.joined(link.id(), ends, component, changes);
             }
             Note::Attached { link, component, inlet } => {
                 let edge = Self::edge(&mut self.edges, &link);
                 edge.consumer = Some(component.info.id());
                 edge.inlet = Some(inlet);
                 edge.isolated[Side::Consumer as usize] = link.is_isolated(Side::Consumer);
-                self.joined(link.id(), component)
+                let ends = (edge.producer, edge.consumer);
+                self.joined(link.id(), ends, component, changes);
             }
-            Note::Over { link, side, terminal } => self.over(link, side, terminal),
+            Note::Over { link, side, terminal } => self.over(link, side, terminal, changes),
             // the places look at it
-            Note::Suspended { .. } => Vec::new(),
-            Note::Gone { component } => vec![Change::Gone { component, name: self.gone(component) }],
+            Note::Suspended { .. } => {}
+            Note::Gone { component } => changes.push(Change::Gone { component, name: self.gone(component) }),
             Note::Closed { link } => {
                 if self.edges.get(&link).is_some_and(|edge| !edge.suspended) {
                     self.forget(link);
                 }
-                Vec::new()
             }
         }
     }
@@ -116,22 +121,37 @@ impl Graph {
     }
 
     /// One end is known, and the link is made once both are.
-    fn joined(&mut self, id: LinkId, component: ComponentHandle) -> Vec<Change> {
-        let mut changes = Vec::new();
-        if let Entry::Vacant(place) = self.nodes.entry(component.info.id()) {
-            changes.push(Change::Joined(*place.key()));
-            let look = (Instant::now(), component.info.worked());
-            place.insert(Node { handle: component, condemned: false, look });
+    fn joined(
+        &mut self,
+        id: LinkId,
+        ends: (Option<ComponentId>, Option<ComponentId>),
+        component: ComponentHandle,
+        changes: &mut Vec<Change>,
+    ) {
+        match self.nodes.entry(component.info.id()) {
+            Entry::Vacant(place) => {
+                changes.push(Change::Joined(*place.key()));
+                let look = (Instant::now(), component.info.worked());
+                // most have two: the directions of a pair, or in and out
+                let mut links = Vec::with_capacity(2);
+                links.push(id);
+                place.insert(Node { handle: component, condemned: false, look, links });
+            }
+            Entry::Occupied(mut node) => {
+                let links = &mut node.get_mut().links;
+                if !links.contains(&id) {
+                    links.push(id);
+                }
+            }
         }
-        if let Some(Edge { producer: Some(producer), consumer: Some(consumer), .. }) = self.edges.get(&id) {
-            let (producer, consumer) = (self.name(*producer), self.name(*consumer));
+        if let (Some(producer), Some(consumer)) = ends {
+            let (producer, consumer) = (self.name(producer), self.name(consumer));
             changes.push(Change::Event(Event::Attached { link: id, producer, consumer }));
         }
-        changes
     }
 
-    fn over(&mut self, id: LinkId, side: Side, terminal: Terminal) -> Vec<Change> {
-        let Some(edge) = self.edges.get_mut(&id) else { return Vec::new() };
+    fn over(&mut self, id: LinkId, side: Side, terminal: Terminal, changes: &mut Vec<Change>) {
+        let Some(edge) = self.edges.get_mut(&id) else { return };
         edge.suspended |= matches!(terminal, Terminal::Suspended { .. });
         match side {
             Side::Producer => edge.producer_over = Some(terminal),
@@ -144,35 +164,38 @@ impl Graph {
             let cause = cause.clone();
             let accepted = edge.cell.accepted().quantity;
             let lost = edge.cell.in_flight();
-            let mut changes = Vec::new();
             if !std::mem::replace(&mut edge.aborted, true) {
                 let cause = cause.clone();
                 changes.push(Change::Event(Event::Aborted { link: id, cause, accepted, lost }));
             }
             changes.push(Change::Aborted { link: id, cause });
-            return changes;
+            return;
         }
         match (&edge.producer_over, &edge.consumer_over) {
             (Some(Terminal::Ended { .. }), Some(Terminal::Ended { clean })) => {
-                vec![Change::Event(Event::Ended { link: id, clean: *clean, at })]
+                changes.push(Change::Event(Event::Ended { link: id, clean: *clean, at }));
             }
             (Some(Terminal::Detached { at }), Some(Terminal::Detached { .. })) => {
                 let event = Event::Detached { link: id, at: *at };
                 self.forget(id);
-                vec![Change::Event(event)]
+                changes.push(Change::Event(event));
             }
-            _ => Vec::new(),
+            _ => {}
         }
     }
 
     fn gone(&mut self, component: ComponentId) -> Option<Arc<str>> {
         let node = self.nodes.remove(&component)?;
-        let nodes = &self.nodes;
-        // an end that has not been heard of may still be: until then the link is kept, or until it is closed
-        self.edges.retain(|_, edge| {
-            let ends = [edge.producer, edge.consumer];
-            ends.iter().any(|end| end.is_none_or(|component| nodes.contains_key(&component)))
-        });
+        for id in node.links {
+            // an end that has not been heard of may still be: until then the link is kept, or until it is closed
+            let is_kept = |edge: &Edge| {
+                let ends = [edge.producer, edge.consumer];
+                ends.iter().any(|end| end.is_none_or(|component| self.nodes.contains_key(&component)))
+            };
+            if self.edges.get(&id).is_some_and(|edge| !is_kept(edge)) {
+                self.edges.remove(&id);
+            }
+        }
         Some(node.handle.info.name().clone())
     }
 
@@ -180,9 +203,10 @@ impl Graph {
     pub(super) fn forget(&mut self, id: LinkId) {
         let Some(edge) = self.edges.remove(&id) else { return };
         for component in [edge.producer, edge.consumer].into_iter().flatten() {
-            let condemned = self.nodes.get(&component).is_some_and(|node| node.condemned);
-            if !condemned && !self.edges.values().any(|e| e.touches(component)) {
-                self.nodes.remove(&component);
+            let Entry::Occupied(mut node) = self.nodes.entry(component) else { continue };
+            node.get_mut().links.retain(|link| *link != id);
+            if !node.get().condemned && node.get().links.is_empty() {
+                node.remove();
             }
         }
     }
@@ -324,8 +348,17 @@ impl Graph {
         let mut open: Vec<ComponentId> = from.collect();
         while let Some(component) = open.pop() {
             if chain.insert(component) {
-                let touching = self.edges.values().filter(|edge| edge.touches(component));
-                open.extend(touching.flat_map(Edge::dependent));
+                match self.nodes.get(&component) {
+                    Some(node) => {
+                        let touching = node.links.iter().filter_map(|link| self.edges.get(link));
+                        open.extend(touching.flat_map(Edge::dependent));
+                    }
+                    // it is gone, and the links that it had are not
+                    None => {
+                        let touching = self.edges.values().filter(|edge| edge.touches(component));
+                        open.extend(touching.flat_map(Edge::dependent));
+                    }
+                }
             }
         }
         chain.retain(|component| self.nodes.contains_key(component));

@@ -41,9 +41,9 @@ impl Inbox {
         queue.notes.len() == 1
     }
 
-    /// All that was noted, in order.
-    pub(super) fn take(&self) -> Vec<Note> {
-        std::mem::take(&mut self.lock().notes)
+    /// All that was noted, in order. `room` is where what comes next goes.
+    pub(super) fn take(&self, room: Vec<Note>) -> Vec<Note> {
+        std::mem::replace(&mut self.lock().notes, room)
     }
 
     /// The supervisor is gone: what it has not read is dropped, and what comes later as well.

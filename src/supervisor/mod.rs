@@ -160,6 +160,7 @@ impl fmt::Debug for Supervisor {
 pub struct SupervisorActor {
     /// What was noted and not read yet.
     inbox: Reader,
+    spare: Spare,
     graph: Graph,
     watchers: watch::Watchers,
     teardowns: abort::Teardowns,
@@ -173,6 +174,24 @@ pub struct SupervisorActor {
     budget: budget::Slot,
     /// The components that are rebuilt when they fail.
     places: restart::Places,
+}
+
+/// Room for the next notes and what they mean, empty between turns.
+#[derive(Default)]
+struct Spare {
+    notes: Vec<Note>,
+    changes: Vec<graph::Change>,
+}
+
+impl Spare {
+    /// Room for more notes than that, after a burst, is given back: some 100 KiB.
+    const KEPT: usize = 1024;
+
+    fn keep(&mut self, notes: Vec<Note>) {
+        if notes.capacity() <= Self::KEPT {
+            self.notes = notes;
+        }
+    }
 }
 
 impl fmt::Debug for SupervisorActor {
@@ -197,9 +216,11 @@ impl Handler<Noted> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, _: Noted, ctx: &mut Context<Self>) {
-        for note in self.inbox.0.take() {
+        let mut notes = self.inbox.0.take(std::mem::take(&mut self.spare.notes));
+        for note in notes.drain(..) {
             self.noted(note, ctx);
         }
+        self.spare.keep(notes);
         self.check_shutdown();
     }
 }
@@ -207,7 +228,9 @@ impl Handler<Noted> for SupervisorActor {
 impl SupervisorActor {
     fn noted(&mut self, note: Note, ctx: &mut Context<Self>) {
         let Some(note) = self.watch_places(note, ctx) else { return };
-        for change in self.graph.note(note) {
+        let mut changes = std::mem::take(&mut self.spare.changes);
+        self.graph.note(note, &mut changes);
+        for change in changes.drain(..) {
             match change {
                 graph::Change::Event(event) => self.emit(event, ctx),
                 graph::Change::Aborted { link, cause } => self.tear_down(link, cause, ctx),
@@ -222,5 +245,6 @@ impl SupervisorActor {
                 }
             }
         }
+        self.spare.changes = changes;
     }
 }

@@ -220,7 +220,7 @@ impl End {
                 if let Some(timeout) = options.timeout {
                     tcp.connect_timeout = timeout;
                 }
-                tcp::connect(host.clone(), *port, tcp)
+                tcp::connect(host.as_str(), *port, tcp)
             }
             Target::Unix { name, options } => {
                 let mut unix = UnixOptions { stream: self.settings(options.half_close), ..UnixOptions::default() };

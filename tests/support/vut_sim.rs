@@ -1,13 +1,15 @@
-//! Two VUT connections with simple applications, over a simulated network in virtual time.
+//! Two VUT endpoints with simple applications, over a simulated network in virtual time: either profile, any mode on either side.
 //!
 //! An application sends a pattern that only its position decides, so each octet is checked as it arrives.
 
 use bytes::Bytes;
 use std::time::Duration;
-use versile_io::proto::sim::net::{Fate, Net, Side};
+use versile_io::proto::sim::Rng;
+use versile_io::proto::sim::net::{Address, Fate, Net, Side};
 use versile_io::proto::time::Time;
+use versile_io::proto::vut::native::switch::Mode;
 use versile_io::proto::vut::wire::Secrets;
-use versile_io::proto::vut::{CloseReason, Config, Connection, Event};
+use versile_io::proto::vut::{CloseReason, Config, Endpoint, Event, Fresh, Profile, Setup};
 
 /// When an application ends its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub(crate) struct App {
     pub(crate) chunk: usize,
     /// Its window as a reader.
     pub(crate) window: u64,
-    /// It reads at most `window` octets, then waits so long.
+    /// It reads, then waits so long.
     pub(crate) pause: Duration,
     pub(crate) ends: Ends,
     /// Aborts when it has read so much.
@@ -50,22 +52,30 @@ impl App {
             stops_at: None,
         }
     }
+
+    /// Sends, and does not end.
+    pub(crate) fn idle(sends: u64) -> Self {
+        Self { ends: Ends::Never, ..Self::new(sends) }
+    }
 }
 
 /// One side.
 #[derive(Debug)]
 pub(crate) struct End {
-    pub(crate) connection: Connection,
+    pub(crate) endpoint: Endpoint<Address>,
     pub(crate) app: App,
     pub(crate) events: Vec<Event>,
     pub(crate) read: u64,
+    pub(crate) read_last: Time,
     pub(crate) peer_ended: bool,
     pub(crate) closed: Option<(Time, CloseReason)>,
     pub(crate) connected_at: Option<Time>,
-    /// Datagrams it sent after it was closed or its output was done.
+    /// Datagrams that it sent.
     pub(crate) datagrams: u64,
+    /// While true it neither reads nor grants.
+    pub(crate) paused: bool,
+    pub(crate) granted: u64,
     read_at: Time,
-    granted: u64,
     seed: u64,
     stopped: bool,
 }
@@ -80,18 +90,20 @@ fn pattern(seed: u64, at: u64, len: usize) -> Bytes {
 }
 
 impl End {
-    fn new(config: Config, secrets: &Secrets, app: App, seed: u64) -> Self {
+    pub(crate) fn new(endpoint: Endpoint<Address>, app: App, seed: u64) -> Self {
         Self {
-            connection: Connection::new(config, secrets, Time::ZERO),
+            endpoint,
             app,
             events: Vec::new(),
             read: 0,
+            read_last: Time::ZERO,
             peer_ended: false,
             closed: None,
             connected_at: None,
             datagrams: 0,
-            read_at: Time::ZERO,
+            paused: false,
             granted: 0,
+            read_at: Time::ZERO,
             seed,
             stopped: false,
         }
@@ -99,7 +111,7 @@ impl End {
 
     /// The application's turn.
     fn run(&mut self, now: Time) {
-        while let Some(event) = self.connection.poll_event() {
+        while let Some(event) = self.endpoint.poll_event() {
             assert!(self.closed.is_none(), "an event after the last one: {event:?}");
             match event {
                 Event::Connected => self.connected_at = Some(now),
@@ -112,58 +124,72 @@ impl End {
         if self.closed.is_some() {
             return;
         }
-        if now >= self.read_at && !self.stopped {
-            let mut taken = 0;
-            while let Some(data) = self.connection.read(now, 10_000) {
-                let same = data.iter().zip(self.read..).all(|(got, at)| *got == octet(self.seed ^ 1, at));
-                assert!(same, "what arrived is what was sent, from {} on", self.read);
-                self.read += data.len() as u64;
-                taken += data.len() as u64;
-            }
-            if taken > 0 {
-                self.read_at = now + self.app.pause;
-            }
-            if self.app.stops_at.is_some_and(|at| self.read >= at) {
-                self.stopped = true;
-                self.connection.stop_reading(now);
-            } else if self.read + self.app.window > self.granted {
-                self.granted = self.read + self.app.window;
-                self.connection.set_read_limit(now, self.granted);
-            }
+        if now >= self.read_at && !self.stopped && !self.paused {
+            self.read(now);
         }
-        let least = self.granted.max(Connection::LEAST_READ_LIMIT);
+        let least = self.granted.max(self.endpoint.least_read_limit());
         assert!(
-            self.stopped || self.connection.held() <= least - self.read + 1,
+            self.stopped || self.endpoint.held() <= least - self.read + 1,
             "holds at most one octet beyond the grant"
         );
         if self.app.aborts_at.is_some_and(|at| self.read >= at) {
-            self.connection.abort(now);
-            return;
+            return self.endpoint.abort(now);
         }
         loop {
-            let written = self.connection.written();
-            let len = (self.app.sends - written.min(self.app.sends)).min(self.connection.credit());
+            let written = self.endpoint.written();
+            let len = (self.app.sends - written.min(self.app.sends)).min(self.endpoint.credit());
             let len = len.min(self.app.chunk as u64) as usize;
             if len == 0 {
                 break;
             }
-            self.connection.write(pattern(self.seed, written, len)).expect("credit was looked at");
+            self.endpoint.write(pattern(self.seed, written, len)).expect("credit was looked at");
         }
-        let all = self.connection.written() >= self.app.sends && self.connection.is_connected();
+        let all = self.endpoint.written() >= self.app.sends && self.endpoint.is_connected();
         let ends = match self.app.ends {
             Ends::Written => all,
             Ends::AfterPeer => all && self.peer_ended,
             Ends::Never => false,
         };
         if ends {
-            self.connection.finish(now);
+            self.endpoint.finish(now);
+        }
+    }
+
+    fn read(&mut self, now: Time) {
+        let mut taken = 0;
+        while let Some(data) = self.endpoint.read(now, 10_000) {
+            let same = data.iter().zip(self.read..).all(|(got, at)| *got == octet(self.seed ^ 1, at));
+            assert!(same, "what arrived is what was sent, from {} on", self.read);
+            self.read += data.len() as u64;
+            taken += data.len() as u64;
+            self.read_last = now;
+        }
+        if taken > 0 {
+            self.read_at = now + self.app.pause;
+        }
+        if self.app.stops_at.is_some_and(|at| self.read >= at) {
+            self.stopped = true;
+            self.endpoint.stop_reading(now);
+        } else if self.read + self.app.window > self.granted {
+            self.granted = self.read + self.app.window;
+            self.endpoint.set_read_limit(now, self.granted);
         }
     }
 
     fn wakes_at(&mut self, now: Time) -> Option<Time> {
-        let reads = (self.connection.readable() > 0 && self.closed.is_none() && !self.stopped).then_some(self.read_at);
-        self.connection.poll_timeout(now).into_iter().chain(reads).min()
+        let reads = self.endpoint.readable() > 0 && self.closed.is_none() && !self.stopped && !self.paused;
+        self.endpoint.poll_timeout(now).into_iter().chain(reads.then_some(self.read_at)).min()
     }
+}
+
+/// A datagram as it was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) at: Time,
+    pub(crate) side: Side,
+    pub(crate) to: Address,
+    pub(crate) data: Vec<u8>,
+    pub(crate) fate: Fate,
 }
 
 /// Both sides and the network.
@@ -172,26 +198,62 @@ pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) net: Net,
     pub(crate) ends: [End; 2],
-    /// A line for each datagram, if wanted.
-    pub(crate) ladder: Option<Vec<String>>,
+    /// All datagrams, if wanted.
+    pub(crate) log: Option<Vec<Sent>>,
+    /// Invariants that cost more are looked at.
+    pub(crate) strict: bool,
+    buf: Vec<u8>,
 }
 
 pub(crate) fn secrets() -> Secrets {
     Secrets::new([0xA1; 32], [0xB2; 32]).expect("safe")
 }
 
+/// Random octets of connection `run`, side `side`.
+pub(crate) fn fresh(run: u64, side: Side) -> Fresh {
+    let mut rng = Rng::new(run * 2 + side as u64 + 77);
+    let mut octets = [0; Fresh::LEN];
+    octets.fill_with(|| rng.bits() as u8);
+    Fresh::new(octets)
+}
+
+fn mode(profile: Profile) -> Mode {
+    match profile {
+        Profile::Compat => Mode::Compat,
+        Profile::Native => Mode::Native,
+    }
+}
+
+pub(crate) fn setup(net: &Net, run: u64, side: Side, mode: Mode) -> Setup<Address> {
+    let secrets = if side == Side::A { secrets() } else { secrets().swapped() };
+    Setup { mode, ..Setup::new(secrets, net.address(side.other()), fresh(run, side)) }
+}
+
 impl World {
-    pub(crate) fn new(net: Net, a: App, b: App) -> Self {
-        Self::with(Config::default(), net, a, b)
+    /// Both speak this profile.
+    pub(crate) fn new(profile: Profile, net: Net, a: App, b: App) -> Self {
+        Self::modes(net, [mode(profile); 2], a, b)
     }
 
-    pub(crate) fn with(config: Config, net: Net, a: App, b: App) -> Self {
-        let secrets = secrets();
+    pub(crate) fn modes(net: Net, modes: [Mode; 2], a: App, b: App) -> Self {
+        let setups = Side::BOTH.map(|side| setup(&net, 1, side, modes[side as usize]));
+        Self::with(net, setups, a, b)
+    }
+
+    pub(crate) fn config(profile: Profile, config: Config, net: Net, a: App, b: App) -> Self {
+        let setups = Side::BOTH.map(|side| Setup { config: config.clone(), ..setup(&net, 1, side, mode(profile)) });
+        Self::with(net, setups, a, b)
+    }
+
+    pub(crate) fn with(net: Net, setups: [Setup<Address>; 2], a: App, b: App) -> Self {
+        let [first, second] = setups.map(|setup| Endpoint::new(setup, Time::ZERO).expect("safe"));
         Self {
             now: Time::ZERO,
             net,
-            ends: [End::new(config.clone(), &secrets, a, 2), End::new(config, &secrets.swapped(), b, 3)],
-            ladder: None,
+            ends: [End::new(first, a, 2), End::new(second, b, 3)],
+            log: None,
+            strict: false,
+            buf: vec![0; 65_535],
         }
     }
 
@@ -206,21 +268,24 @@ impl World {
     /// Lets both sides do what they can at this time.
     pub(crate) fn pump(&mut self) {
         for side in Side::BOTH {
-            let peer = self.net.address(side.other());
             let end = &mut self.ends[side as usize];
             end.run(self.now);
-            let mut buf = [0; 508];
             let mut burst = 0;
-            while let Some(len) = end.connection.poll_transmit(self.now, &mut buf) {
+            while let Some(transmit) = end.endpoint.poll_transmit(self.now, &mut self.buf) {
                 burst += 1;
                 assert!(burst < 100_000, "it does not stop sending");
-                end.datagrams += 1;
-                let fate = self.net.send(self.now, side, peer, buf[..len].to_vec());
-                if let Some(ladder) = &mut self.ladder {
-                    ladder.push(line(self.now, side, &buf[..len], fate));
+                for datagram in self.buf[..transmit.octets].chunks(transmit.segment) {
+                    end.datagrams += 1;
+                    let fate = self.net.send(self.now, side, transmit.to, datagram.to_vec());
+                    if let Some(log) = &mut self.log {
+                        log.push(Sent { at: self.now, side, to: transmit.to, data: datagram.to_vec(), fate });
+                    }
                 }
             }
             end.run(self.now);
+            if self.strict {
+                end.endpoint.check_all();
+            }
         }
     }
 
@@ -229,13 +294,13 @@ impl World {
         self.pump();
         // a datagram may have made something due at once
         for end in &mut self.ends {
-            end.connection.handle_timeout(self.now);
+            end.endpoint.handle_timeout(self.now);
         }
         self.pump();
         let mut next = self.net.next_arrival().unwrap_or(Time::NEVER);
         for end in &mut self.ends {
-            let timer = end.connection.poll_timeout(self.now);
-            assert!(timer.is_none_or(|at| at > self.now), "due at {timer:?} and left undone: {:?}", end.connection);
+            let timer = end.endpoint.poll_timeout(self.now);
+            assert!(timer.is_none_or(|at| at > self.now), "due at {timer:?} and left undone: {:?}", end.endpoint);
             next = next.min(end.wakes_at(self.now).unwrap_or(Time::NEVER));
         }
         if next == Time::NEVER {
@@ -243,16 +308,18 @@ impl World {
         }
         self.now = self.now.max(next);
         for end in &mut self.ends {
-            end.connection.handle_timeout(self.now);
+            end.endpoint.handle_timeout(self.now);
         }
         while let Some(arrival) = self.net.poll(self.now) {
-            self.ends[arrival.side as usize].connection.handle_datagram(self.now, &arrival.packet.data);
+            let mut packet = arrival.packet;
+            self.ends[arrival.side as usize].endpoint.handle_datagram(self.now, packet.from, &mut packet.data);
         }
         true
     }
 
     /// Runs until `done`, or `limit` of virtual time has passed. False then.
     pub(crate) fn run_until(&mut self, limit: Time, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        let (mut steps, mut since) = (0u64, self.now);
         loop {
             if done(self) {
                 return true;
@@ -260,7 +327,18 @@ impl World {
             if self.now > limit || !self.step() {
                 return done(self);
             }
+            steps += 1;
+            if steps.is_multiple_of(100_000) {
+                assert!(self.now - since > Duration::from_millis(10), "it turns in a circle: {}", self.summary());
+                since = self.now;
+            }
         }
+    }
+
+    pub(crate) fn connect(&mut self) {
+        let limit = self.now + Duration::from_secs(30);
+        let done = self.run_until(limit, |world| world.ends.iter().all(|end| end.endpoint.is_connected()));
+        assert!(done, "not connected: {}", self.summary());
     }
 
     /// Runs until both are closed. Panics with all that is known if that takes longer than `limit`.
@@ -270,26 +348,38 @@ impl World {
         [0, 1].map(|n| self.ends[n].closed.expect("closed").1)
     }
 
+    /// What was sent from the start of the log on, a line each.
+    pub(crate) fn ladder(&self) -> Vec<String> {
+        self.log.iter().flatten().map(line).collect()
+    }
+
     pub(crate) fn summary(&self) -> String {
         let mut text = String::new();
         for (n, end) in self.ends.iter().enumerate() {
-            let c = &end.connection;
+            let c = &end.endpoint;
             text.push_str(&format!(
-                "\n{n}: read {} written {} acknowledged {} credit {} events {:?} {:?}\n{c:?}",
+                "\n{n}: read {} written {} acknowledged {} credit {} window {:?} rtt {:?} events {:?} {:?}",
                 end.read,
                 c.written(),
                 c.acknowledged(),
                 c.credit(),
-                end.events.last(),
+                c.congestion(),
+                c.round_trip(),
+                &end.events[end.events.len().saturating_sub(8)..],
                 c.stats()
             ));
+            let mut debug = format!("{c:?}");
+            debug.truncate(4000);
+            text.push_str(&debug);
         }
         text
     }
 }
 
-fn line(now: Time, side: Side, datagram: &[u8], fate: Fate) -> String {
+/// A datagram of the 0.8 profile as a line of a ladder.
+fn line(sent: &Sent) -> String {
     use versile_io::proto::vut::wire::{Header, View};
+    let Sent { at, side, data: datagram, fate, .. } = sent;
     let View { header, data } = View::checked(&datagram[..datagram.len() - 20]).expect("ours");
     let Header { flags, seq, ack, win } = header;
     let what = match (data.len(), seq) {
@@ -299,8 +389,8 @@ fn line(now: Time, side: Side, datagram: &[u8], fate: Fate) -> String {
         (len, _) => format!("{len} octets"),
     };
     let lost = if matches!(fate, Fate::Arrives(_)) { "" } else { "  LOST" };
-    let arrow = if side == Side::A { "A > B" } else { "B > A" };
-    let ms = now.as_nanos() as f64 / 1e6;
+    let arrow = if *side == Side::A { "A > B" } else { "B > A" };
+    let ms = at.as_nanos() as f64 / 1e6;
     let line = format!("{ms:8.1} ms  {arrow}  {flags:?}  seq {seq:<6} ack {ack:<6} win {win:<6}  {what}{lost}");
     line.trim_end().to_owned()
 }

@@ -4,7 +4,8 @@
 //!
 //! * `EAGAIN` of a read says "socket empty" or "pipe full". It is the socket if the pipe was empty *before* the call, since
 //!   only the reader fills it. Otherwise readiness is kept, and the reader tries again when the writer has emptied the
-//!   pipe, which its grant tells (rule C1: a grant always comes when nothing is held).
+//!   pipe, which its grant tells (rule C1: a grant always comes when nothing is held, and is a message to an outlet that says
+//!   that it stands still).
 //! * A pipe is full by slots, not by bytes: a segment of ten bytes takes a slot of 4,096. So credit is necessary and not
 //!   sufficient, and small reads are copied.
 //! * A length of 0 would read as an end: there is no call without credit.

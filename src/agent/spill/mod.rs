@@ -101,7 +101,7 @@ pub fn spill(options: SpillOptions) -> Spill {
     let gauge = SpillGauge::default();
     let addr = SpillActor {
         input: Inlet::holding(options.memory),
-        output: Outlet::default(),
+        output: Outlet::default().on_demand(),
         backlog: Backlog::new(options.memory, options.file),
         capacity: options.file,
         dir: options.dir.into(),

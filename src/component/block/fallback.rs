@@ -50,7 +50,7 @@ pub fn fallback<T: Payload>() -> Fallback<T> {
     let actor = FallbackActor {
         primary: Inlet::holding(Window::default()).isolated(),
         standby: Inlet::holding(Window::CLOSED).isolated(),
-        output: Outlet::default(),
+        output: Outlet::default().on_demand(),
         lane: Lane::Primary,
         standby_ended: None,
         primary_gave: false,

@@ -43,7 +43,7 @@ pub fn merge<T: Payload>(order: Order) -> Merge<T> {
     let actor = MergeActor {
         left: Inlet::holding(Window::default()),
         right: Inlet::holding(Window::default()),
-        output: Outlet::default(),
+        output: Outlet::default().on_demand(),
         order,
         waiting: [VecDeque::new(), VecDeque::new()],
         ends: [None; 2],

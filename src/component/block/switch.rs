@@ -158,8 +158,8 @@ pub fn switch<T: Payload>(when_back: WhenBack) -> Switch<T> {
     let counts = Arc::<Counts>::default();
     let actor = SwitchActor {
         input: Inlet::holding(Window::default()),
-        primary: Outlet::default().isolated(),
-        standby: Outlet::default().isolated(),
+        primary: Outlet::default().isolated().on_demand(),
+        standby: Outlet::default().isolated().on_demand(),
         when_back,
         lane: Lane::Primary,
         is_lost: [false; 2],

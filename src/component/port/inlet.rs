@@ -1,7 +1,7 @@
 //! The inlet as an actor owns it.
 
 use super::isolation::Isolation;
-use super::{AnyPort, Owner};
+use super::{AnyPort, Home, Owner};
 use crate::component::ComponentInfo;
 use crate::component::address::WeakUpTx;
 use crate::component::budget::Seat;
@@ -13,7 +13,7 @@ use crate::proto::link::{
     AttachError, Cause, Count, Credit, Down, Forms, InletEffect, InletPhase, LinkId, LinkState, Payload, Reason,
     Received, Side, Terminal, Up, Window,
 };
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,14 +214,16 @@ impl<T: Payload> Inlet<T> {
     /// The same, with a time limit of the asker's own.
     pub fn ask_within<M: Control>(&self, message: M, within: Duration) -> Asking<M::Reply> {
         match (&self.link, &self.peer) {
-            (Some(link), Some(peer)) => link.ask(message, within, self.sender(peer)),
+            (Some(link), Some(peer)) if peer.hears(TypeId::of::<M>()) => link.ask(message, within, self.sender(peer)),
             _ => Asking::missing(),
         }
     }
 
     /// Tells the producer's chain, and waits for nothing.
     pub fn tell<M: Control<Reply = ()>>(&self, message: M) {
-        if let (Some(link), Some(peer)) = (&self.link, &self.peer) {
+        if let (Some(link), Some(peer)) = (&self.link, &self.peer)
+            && peer.hears(TypeId::of::<M>())
+        {
             link.tell(message, self.sender(peer));
         }
     }
@@ -255,7 +257,7 @@ impl<T: Payload> Inlet<T> {
     pub(crate) fn receive(
         &mut self,
         msg: InletMsg<T>,
-        handle: impl FnOnce() -> Box<dyn InletHandle>,
+        handle: impl FnOnce(&dyn Home) -> Box<dyn InletHandle>,
     ) -> Option<InletEvent<T>> {
         match msg {
             InletMsg::Down(down) => self.receive_down(down),
@@ -312,7 +314,7 @@ impl<T: Payload> Inlet<T> {
     fn attach(
         &mut self,
         mut attach: AttachInlet<T>,
-        handle: impl FnOnce() -> Box<dyn InletHandle>,
+        handle: impl FnOnce(&dyn Home) -> Box<dyn InletHandle>,
     ) -> Option<InletEvent<T>> {
         if self.absent {
             attach.refuse(AttachError::NoSuchPort);
@@ -339,7 +341,7 @@ impl<T: Payload> Inlet<T> {
         }
         link.note(|| {
             let component = handle_of(&owner.info, owner.home.boxed_manage());
-            Note::Attached { link: link.clone(), component, inlet: handle() }
+            Note::Attached { link: link.clone(), component, inlet: handle(&*owner.home) }
         });
         reply(attach.reply.take(), Ok(owner.info.clone()));
         self.peer = Some(attach.producer.clone());
@@ -493,7 +495,7 @@ impl<T: Payload> AnyPort for Inlet<T> {
         let wanted = self.core.has_work();
         if wanted != self.hold.is_some() {
             self.hold = match wanted {
-                true => self.owner.as_ref().and_then(|owner| owner.home.hold()),
+                true => self.owner.as_ref().and_then(|owner| owner.hold()),
                 false => None,
             };
         }

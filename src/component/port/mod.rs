@@ -122,6 +122,12 @@ impl Owner {
         self.turn_end_asked.store(false, Relaxed);
     }
 
+    /// A hold on the component's actor, for a port that has something left to do. None for one that is kept alive by a future of
+    /// its own: it looks by itself whether a port has.
+    fn hold(&self) -> Option<Box<dyn Any + Send>> {
+        if self.info.is_driven() { None } else { self.home.hold() }
+    }
+
     /// A port joins this link: its observer is told when the component is gone.
     fn joins(&self, link: &Link) {
         if let Some(observer) = link.observer() {
@@ -133,6 +139,8 @@ impl Owner {
     pub(crate) fn observed_by(&self, observer: &Arc<dyn Observer>) {
         let mut observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner);
         if !observers.iter().any(|known| Arc::ptr_eq(known, observer)) {
+            // most have one
+            observers.reserve_exact(1);
             observers.push(observer.clone());
         }
     }
@@ -190,6 +198,8 @@ impl fmt::Debug for Owner {
 
 /// A weak way to the actor that owns a port.
 pub(crate) trait Home: Send + Sync {
+    /// The typed way.
+    fn as_any(&self) -> &dyn Any;
     /// A hold on the actor while a port has something left to do.
     fn hold(&self) -> Option<Box<dyn Any + Send>>;
     /// The way to the component as a whole.

@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, Items};
 use super::isolation::Isolation;
-use super::{AnyPort, Owner};
+use super::{AnyPort, Home, Owner};
 use crate::component::ComponentInfo;
 use crate::component::address::DownTx;
 use crate::component::control::{ASK_TIMEOUT, Asking, Control, Envelope, ProducerAttached};
@@ -13,7 +13,7 @@ use crate::proto::link::{
     PushError, Reason, Side, Terminal, Up,
 };
 use crate::proto::link::{LinkState, Outlet as Core};
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
@@ -78,6 +78,27 @@ impl<T: Payload> Outlet<T> {
     pub fn isolated(mut self) -> Self {
         self.isolation.set();
         self
+    }
+
+    /// The same port, on demand: the hook hears [`OutletEvent::Credit`](crate::component::OutletEvent::Credit) once for each
+    /// attachment, and then only while the outlet waits. It waits while an item is left in it, after
+    /// [`credit`](Self::credit) has answered with none, and after [`wait_for_credit`](Self::wait_for_credit). Other grants are no
+    /// message (rule C1), which spares the actor a turn for each.
+    ///
+    /// For an owner that asks for the credit when it has something to send. Not for one that passes on what credit there is, as by
+    /// `input.grant(output.credit())`: such a one has to hear of more while there is some.
+    #[must_use]
+    pub fn on_demand(mut self) -> Self {
+        self.core.on_demand();
+        self
+    }
+
+    /// The owner of an outlet [`on_demand`](Self::on_demand) stands still until the consumer goes on, though there is credit: it
+    /// is too little, or what is to be sent waits for the consumer in another way. True if more was granted meanwhile: try
+    /// again. If false, [`OutletEvent::Credit`](crate::component::OutletEvent::Credit) tells of the next grant; also on an outlet that
+    /// is not on demand.
+    pub fn wait_for_credit(&mut self) -> bool {
+        self.core.wait_for_credit()
     }
 
     /// True for a port made by [`isolated`](Self::isolated).
@@ -148,7 +169,7 @@ impl<T: Payload> Outlet<T> {
         self.abort_with(&cause);
     }
 
-    /// What may be pushed and is sent at once.
+    /// What may be pushed and is sent at once. An outlet [`on_demand`](Self::on_demand) that answers with none waits from now on.
     pub fn credit(&self) -> Credit {
         self.core.credit()
     }
@@ -214,14 +235,16 @@ impl<T: Payload> Outlet<T> {
     /// The same, with a time limit of the asker's own.
     pub fn ask_within<M: Control>(&self, message: M, within: Duration) -> Asking<M::Reply> {
         match (&self.link, &self.peer) {
-            (Some(link), Some(peer)) => link.ask(message, within, self.sender(peer)),
+            (Some(link), Some(peer)) if peer.hears(TypeId::of::<M>()) => link.ask(message, within, self.sender(peer)),
             _ => Asking::missing(),
         }
     }
 
     /// Tells the consumer's chain, and waits for nothing.
     pub fn tell<M: Control<Reply = ()>>(&self, message: M) {
-        if let (Some(link), Some(peer)) = (&self.link, &self.peer) {
+        if let (Some(link), Some(peer)) = (&self.link, &self.peer)
+            && peer.hears(TypeId::of::<M>())
+        {
             link.tell(message, self.sender(peer));
         }
     }
@@ -258,7 +281,11 @@ impl<T: Payload> Outlet<T> {
     }
 
     /// Handles a message; returns whether the hook has to hear of an attachment, of credit, or of a detachment.
-    pub(crate) fn receive(&mut self, msg: OutletMsg<T>, handle: impl FnOnce() -> Box<dyn OutletHandle>) -> Heard {
+    pub(crate) fn receive(
+        &mut self,
+        msg: OutletMsg<T>,
+        handle: impl FnOnce(&dyn Home) -> Box<dyn OutletHandle>,
+    ) -> Heard {
         match msg {
             OutletMsg::Up(Up::CanProduce { link, limit }) => {
                 let was_open = self.is_open();
@@ -272,7 +299,8 @@ impl<T: Payload> Outlet<T> {
                         self.tell_attached();
                         Heard::Attached
                     }
-                    true if self.core.limit() != before => Heard::Credit,
+                    // an outlet on demand may have seen it before, and its owner not
+                    true if self.core.limit() != before || self.core.is_on_demand() => Heard::Credit,
                     _ => Heard::Nothing,
                 }
             }
@@ -328,7 +356,7 @@ impl<T: Payload> Outlet<T> {
         self.core.rewind();
     }
 
-    fn reserve(&mut self, mut reserve: ReserveOutlet<T>, handle: impl FnOnce() -> Box<dyn OutletHandle>) {
+    fn reserve(&mut self, mut reserve: ReserveOutlet<T>, handle: impl FnOnce(&dyn Home) -> Box<dyn OutletHandle>) {
         if self.absent {
             return reserve.refuse(AttachError::NoSuchPort);
         }
@@ -348,7 +376,7 @@ impl<T: Payload> Outlet<T> {
         owner.joins(&link);
         link.note(|| {
             let component = handle_of(&owner.info, owner.home.boxed_manage());
-            Note::Reserved { link: link.clone(), component, outlet: handle() }
+            Note::Reserved { link: link.clone(), component, outlet: handle(&*owner.home) }
         });
         reply(reserve.reply.take(), Ok(owner.info.clone()));
         self.link = Some(link);
@@ -458,7 +486,7 @@ impl<T: Payload> Outlet<T> {
         let wanted = attached && (blocked || reserved || lingers || self.keep);
         if wanted != self.hold.is_some() {
             self.hold = match wanted {
-                true => self.owner.as_ref().and_then(|owner| owner.home.hold()),
+                true => self.owner.as_ref().and_then(|owner| owner.hold()),
                 false => None,
             };
         }
@@ -496,11 +524,11 @@ impl<T: Payload> Asker<T> {
     /// Asks; [`MissingControl`](crate::component::control::ControlError::MissingControl) if there was no consumer.
     pub fn ask<M: Control>(&self, message: M) -> Asking<M::Reply> {
         match &self.way {
-            Some((link, peer)) => {
+            Some((link, peer)) if peer.hears(TypeId::of::<M>()) => {
                 let peer = peer.clone();
                 link.ask(message, ASK_TIMEOUT, move |link, envelope| peer.send(InletMsg::Control(link, envelope)))
             }
-            None => Asking::missing(),
+            _ => Asking::missing(),
         }
     }
 }

@@ -100,7 +100,7 @@ pub trait Filter: Unpin + 'static {
     {
         let input = Inlet::holding(self.window());
         let (part, done) = Holder::new(self);
-        let mut output = Outlet::default();
+        let mut output = Outlet::default().on_demand();
         // what is not blocked waits for data, also while the part works
         output.waiting(Waiting::ForData);
         let actor = FilterActor {

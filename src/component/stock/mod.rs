@@ -113,14 +113,21 @@ impl fmt::Display for Outcome {
 /// Resolves when a stock actor has stopped: the part, unless its actor is gone without a word, and how it went.
 /// Cancel safe; may be dropped.
 #[derive(Debug)]
-pub struct Done<P>(oneshot::Receiver<(P, Outcome)>);
+pub struct Done<P>(oneshot::Receiver<Box<(P, Outcome)>>);
+
+impl<P> Done<P> {
+    /// The same, with the result where it was put; `None` if the actor is gone without a word.
+    pub(crate) async fn boxed(self) -> Option<Box<(P, Outcome)>> {
+        self.0.await.ok()
+    }
+}
 
 impl<P> Future for Done<P> {
     type Output = (Option<P>, Outcome);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(cx).map(|result| match result {
-            Ok((part, outcome)) => (Some(part), outcome),
+            Ok(ended) => (Some(ended.0), ended.1),
             Err(_) => (None, Outcome::Gone),
         })
     }
@@ -130,7 +137,8 @@ impl<P> Future for Done<P> {
 pub(crate) struct Holder<P> {
     /// `None` once it was given away.
     part: Option<P>,
-    done: Option<oneshot::Sender<(P, Outcome)>>,
+    /// Boxed: the room for the part would be twice there while it runs.
+    done: Option<oneshot::Sender<Box<(P, Outcome)>>>,
 }
 
 impl<P> Holder<P> {
@@ -151,7 +159,7 @@ impl<P> Holder<P> {
     pub(crate) fn finish(&mut self, outcome: Outcome) {
         if let (Some(part), Some(done)) = (self.part.take(), self.done.take()) {
             // nobody may be waiting; the part is then dropped here
-            let _ = done.send((part, outcome));
+            let _ = done.send(Box::new((part, outcome)));
         }
     }
 }

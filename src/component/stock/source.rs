@@ -87,7 +87,7 @@ pub trait Source: Unpin + 'static {
         Self: Sized,
     {
         let (part, done) = Holder::new(self);
-        let mut output = Outlet::default();
+        let mut output = Outlet::default().on_demand();
         // a source that is attached has something left to send until its end: it holds its own actor
         output.keep(true);
         let actor = SourceActor { part, output, driven: false };

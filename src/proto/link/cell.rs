@@ -1,4 +1,4 @@
-//! `LinkCell`: what both ends of a link share: the cause of an abort, set once, and the counters.
+//! `LinkCell`: what both ends of a link share: the cause of an abort, set once, the limit, and the counters.
 //!
 //! The cell comes before the message: a cause is set here first and then a message wakes the other side, so an abort
 //! overtakes all data that lies in between (rule A2: with 4,096 items of 50 us queued, 185 ms without the cell, 7 us
@@ -8,6 +8,7 @@
 //! suspends the link instead of aborting it (rule S1; the table is in the [module](super)).
 
 use super::cause::Cause;
+use super::demand::Demand;
 use super::error::Side;
 use super::id::LinkId;
 use super::limit::{Count, Limit};
@@ -47,7 +48,7 @@ struct Produced {
     state: AtomicU8,
 }
 
-/// Written by the inlet alone; on a cache line of its own.
+/// Written by the inlet alone, but for an outlet's rare word that it waits; on a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Consumed {
@@ -55,8 +56,7 @@ struct Consumed {
     messages: AtomicU64,
     held: AtomicU64,
     finished: AtomicU64,
-    limit_quantity: AtomicU64,
-    limit_messages: AtomicU64,
+    demand: Demand,
     stale: AtomicU64,
     state: AtomicU8,
 }
@@ -217,10 +217,7 @@ impl LinkCell {
 
     /// The limit last granted.
     pub fn limit(&self) -> Limit {
-        Limit {
-            quantity: self.consumed.limit_quantity.load(Relaxed),
-            messages: self.consumed.limit_messages.load(Relaxed),
-        }
+        self.consumed.demand.limit()
     }
 
     /// How many messages came for an earlier attachment of the inlet and were dropped (rule P5).
@@ -277,9 +274,24 @@ impl LinkCell {
         self.consumed.finished.store(self.finished() + quantity, Relaxed);
     }
 
+    /// Raises the limit. True if the producer has to be told (rule C1).
+    pub(super) fn raise_limit(&self, limit: Limit) -> bool {
+        self.consumed.demand.raise(limit)
+    }
+
+    /// The outlet looks at the limit by itself, and is told of a grant only while it waits (rule C1).
+    pub(super) fn tell_on_demand(&self) {
+        self.consumed.demand.calm_down();
+    }
+
+    /// The outlet waits, unless the limit has come beyond what it knows: the limit as it stands.
+    pub(super) fn wait_beyond(&self, known: Limit) -> Limit {
+        self.consumed.demand.wait_beyond(known)
+    }
+
+    #[cfg(feature = "testkit")]
     pub(crate) fn store_limit(&self, limit: Limit) {
-        self.consumed.limit_quantity.store(limit.quantity, Relaxed);
-        self.consumed.limit_messages.store(limit.messages, Relaxed);
+        self.consumed.demand.store(limit);
     }
 
     pub(crate) fn store_inlet_state(&self, state: LinkState) {

@@ -546,7 +546,7 @@ impl<T: Payload> Inlet<T> {
 
     // ---- what follows
 
-    /// True if [`poll_effect`](Self::poll_effect) would have the producer granted something. An actor asks this in its
+    /// True if [`poll_effect`](Self::poll_effect) would grant the producer something. An actor asks this in its
     /// handler and grants at the end of its turn (rule F1).
     pub fn is_grant_due(&self) -> bool {
         if self.phase != InletPhase::Open {
@@ -594,7 +594,8 @@ impl<T: Payload> Inlet<T> {
         self.over.take().map(InletEffect::Over)
     }
 
-    /// The part of [`poll_effect`](Self::poll_effect) that an actor leaves to the end of its turn: grants (rule F1).
+    /// The part of [`poll_effect`](Self::poll_effect) that an actor leaves to the end of its turn: grants (rule F1). Raises the
+    /// limit in the cell; the message is for a producer that wants one (rule C1).
     pub fn poll_grant(&mut self) -> Option<InletEffect> {
         if !self.is_grant_due() {
             return None;
@@ -613,8 +614,9 @@ impl<T: Payload> Inlet<T> {
             return None;
         }
         let cell = self.cell.as_ref()?;
-        cell.store_limit(self.limit);
-        Some(InletEffect::Send(Up::CanProduce { link: cell.id(), limit: self.limit }))
+        // P2: the first is told, whoever the producer is
+        let told = cell.raise_limit(self.limit) || first;
+        told.then(|| InletEffect::Send(Up::CanProduce { link: cell.id(), limit: self.limit }))
     }
 
     /// The limit that should stand now, with at most `allotment` outstanding.

@@ -4,7 +4,7 @@
 //!   producer                                              consumer
 //!   Outlet ── Consume(item) · End{clean} ───────────────▶ Inlet
 //!          ◀─ CanProduce(limit) ────────────────────────
-//!   both ends share a `LinkCell`: the cause of an abort (set once) and the counters
+//!   both ends share a `LinkCell`: the cause of an abort (set once), the limit and the counters
 //! ```
 //!
 //! The ladder of a short life, as the two ports speak it:
@@ -14,7 +14,9 @@
 //!                            attach(cell)   the inlet is joined
 //!   CanProduce(limit)     ◀─                the first grant confirms the link      C1
 //!   Consume(item)         ─▶                produced <= limit                      P1
-//!   CanProduce(limit)     ◀─                half is used, or all is consumed       C1
+//!                            the limit in the cell rises: half is used, or all  C1
+//!                            is consumed
+//!   CanProduce(limit)     ◀─                the same to an outlet that waits       C1
 //!   End{clean}            ─▶                exactly one terminal event each side   P4
 //! ```
 //!
@@ -53,6 +55,7 @@
 
 mod cause;
 mod cell;
+mod demand;
 mod error;
 mod id;
 mod inlet;

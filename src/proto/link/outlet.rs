@@ -2,6 +2,9 @@
 //!
 //! An outlet holds at most one item that waits for credit (its backlog); small pieces of bytes are joined into it up to
 //! [`JOIN_LIMIT`]. So its memory is one item, whatever its owner does, and the owner learns by [`PushError::Full`].
+//!
+//! How it learns of grants (rule C1): by a message for each, or [`on_demand`](Outlet::on_demand), when it looks at the cell by
+//! itself and is sent a message only while it waits.
 
 use super::cause::Cause;
 use super::cell::{Forms, LinkCell, LinkState};
@@ -57,6 +60,15 @@ pub enum LateAbort {
     Stale,
 }
 
+/// How an outlet learns of grants (rule C1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hears {
+    /// A message for each.
+    EveryGrant,
+    /// It looks at the cell; a message while it waits. The cell is looked at again when no more than this is left.
+    OnDemand { look_at: Credit },
+}
+
 /// The producing port of a component.
 ///
 /// # Invariants
@@ -69,6 +81,7 @@ pub enum LateAbort {
 pub struct Outlet<T> {
     phase: OutletPhase,
     cell: Option<Arc<LinkCell>>,
+    hears: Hears,
     limit: Limit,
     sent: Count,
     backlog: Option<T>,
@@ -99,6 +112,7 @@ impl<T: Payload> Outlet<T> {
         Self {
             phase: OutletPhase::Idle,
             cell: None,
+            hears: Hears::EveryGrant,
             limit: Limit::ZERO,
             sent: Count::ZERO,
             backlog: None,
@@ -109,7 +123,19 @@ impl<T: Payload> Outlet<T> {
         }
     }
 
+    /// From its next attachment on it looks at the limit in the cell by itself, and is sent a grant only while it waits (rule C1):
+    /// for an owner that asks for [`credit`](Self::credit) when it has something to send, and does not count on hearing of more
+    /// while there is some.
+    pub fn on_demand(&mut self) {
+        self.hears = Hears::OnDemand { look_at: Credit::NONE };
+    }
+
     // ---- questions
+
+    /// True after [`on_demand`](Self::on_demand).
+    pub fn is_on_demand(&self) -> bool {
+        self.hears != Hears::EveryGrant
+    }
 
     /// How far the port has come.
     pub fn phase(&self) -> OutletPhase {
@@ -126,23 +152,42 @@ impl<T: Payload> Outlet<T> {
         self.sent
     }
 
-    /// The limit that the consumer has granted.
+    /// The limit that the consumer has granted, as far as the outlet knows.
     pub fn limit(&self) -> Limit {
         self.limit
     }
 
     /// What may be pushed and sent at once: the limit less what was sent and what waits. None once the consumer has failed: what
     /// is sent now is lost, and the message that parts this port is on its way (rule S1).
+    ///
+    /// An outlet on demand that answers with none waits from now on: the next grant comes as a message.
     pub fn credit(&self) -> Credit {
-        if self.is_suspended() { Credit::NONE } else { self.room() }
+        if self.is_suspended() || !self.has_room() {
+            return Credit::NONE;
+        }
+        let mut limit = self.limit;
+        loop {
+            let credit = limit.credit(self.sent);
+            match &self.cell {
+                Some(cell) if credit.is_exhausted() && self.is_on_demand() => {
+                    // what has risen may be the part that there was enough of: then it waits for the other
+                    if !limit.raise(cell.wait_beyond(limit)) {
+                        return Credit::NONE;
+                    }
+                }
+                _ => return credit,
+            }
+        }
     }
 
     /// The credit as the consumer granted it.
     fn room(&self) -> Credit {
-        if self.phase != OutletPhase::Open || self.closing.is_some() || self.backlog.is_some() {
-            return Credit::NONE;
-        }
-        self.limit.credit(self.sent)
+        if self.has_room() { self.limit.credit(self.sent) } else { Credit::NONE }
+    }
+
+    /// True if only credit stands between an item and the consumer.
+    fn has_room(&self) -> bool {
+        self.phase == OutletPhase::Open && self.closing.is_none() && self.backlog.is_none()
     }
 
     /// How many messages came for an earlier attachment and were dropped (rule P5).
@@ -202,6 +247,10 @@ impl<T: Payload> Outlet<T> {
         match self.phase {
             OutletPhase::Idle => {
                 cell.store_outlet_state(LinkState::Open);
+                if let Hears::OnDemand { look_at } = &mut self.hears {
+                    cell.tell_on_demand();
+                    *look_at = Credit::NONE;
+                }
                 self.cell = Some(cell);
                 self.limit = Limit::ZERO;
                 self.sent = Count::ZERO;
@@ -306,17 +355,25 @@ impl<T: Payload> Outlet<T> {
             // A2: the cell is read before each item; what follows is an effect
             self.notice_cause();
         }
-        // what has left its place counts as sent, also if the consumer has failed since the credit was read: S1 then counts it as lost
-        let room = self.room();
-        let fits = parcel.quantity > 0 && parcel.quantity <= room.quantity && room.messages > 0;
-        if !fits || !self.forms().kernel {
+        if !self.forms().kernel || parcel.quantity == 0 {
             return None;
+        }
+        // what has left its place counts as sent, also if the consumer has failed since the credit was read: S1 then counts it as lost
+        loop {
+            let room = self.room();
+            if parcel.quantity <= room.quantity && room.messages > 0 {
+                break;
+            }
+            if !self.has_room() || !self.wait_for_credit() {
+                return None;
+            }
         }
         let cell = self.cell.as_ref()?;
         self.sent.add(parcel.quantity);
         cell.store_produced(self.sent);
         cell.add_parcel(parcel.quantity);
         let link = cell.id();
+        self.look_again();
         self.check();
         Some(Down::Parcel { link, parcel })
     }
@@ -389,7 +446,7 @@ impl<T: Payload> Outlet<T> {
         if self.is_attached() {
             // P2, P3: the first grant opens the link, be it 0; a lower or equal one changes nothing
             self.phase = OutletPhase::Open;
-            self.limit.raise(limit);
+            self.raise(limit);
             self.check();
         }
         true
@@ -474,6 +531,7 @@ impl<T: Payload> Outlet<T> {
             if let Some(cell) = &self.cell {
                 cell.store_produced(self.sent);
             }
+            self.look_again();
             self.check();
             return Some(OutletEffect::Send(Down::Consume { link, item }));
         }
@@ -496,14 +554,71 @@ impl<T: Payload> Outlet<T> {
 
     /// The backlog, or the part of it that credit allows. P1: bytes are split to fit.
     fn take_within_credit(&mut self) -> Option<T> {
+        loop {
+            let credit = self.limit.credit(self.sent);
+            let waiting = self.backlog.as_mut()?;
+            if !credit.is_exhausted() {
+                if waiting.quantity() <= credit.quantity {
+                    return self.backlog.take();
+                }
+                // not cut in two for want of a look
+                if self.look() {
+                    continue;
+                }
+                if let Some(part) = self.backlog.as_mut()?.split_to(credit.quantity) {
+                    return Some(part);
+                }
+            }
+            if !self.wait_for_credit() {
+                return None;
+            }
+        }
+    }
+
+    // ---- rule C1: what an outlet on demand knows of the limit
+
+    /// The owner stands still until the consumer goes on, whatever credit there is. True if the limit has risen, as far as the
+    /// outlet knew: it need not. If false the next grant comes as a message. Bound by the drain rule.
+    pub fn wait_for_credit(&mut self) -> bool {
+        // a grant that every outlet hears of is on its way, or will be
+        let known = match &self.cell {
+            Some(cell) if self.is_on_demand() && self.phase == OutletPhase::Open => cell.wait_beyond(self.limit),
+            _ => return false,
+        };
+        self.raise(known)
+    }
+
+    /// Looks at the cell. True if the limit has risen.
+    fn look(&mut self) -> bool {
+        match &self.cell {
+            Some(cell) if self.is_on_demand() => self.raise(cell.limit()),
+            _ => false,
+        }
+    }
+
+    /// Looks at the cell if half of what it knew is used.
+    fn look_again(&mut self) {
+        let Hears::OnDemand { look_at } = self.hears else { return };
         let credit = self.limit.credit(self.sent);
-        let waiting = self.backlog.as_mut()?;
-        if credit.is_exhausted() {
-            None
-        } else if waiting.quantity() <= credit.quantity {
-            self.backlog.take()
-        } else {
-            waiting.split_to(credit.quantity)
+        if (credit.quantity <= look_at.quantity || credit.messages <= look_at.messages) && !self.look() {
+            // once more when half of that is used
+            self.look_at_half();
+        }
+    }
+
+    /// P3: a lower or equal limit changes nothing.
+    fn raise(&mut self, limit: Limit) -> bool {
+        let risen = self.limit.raise(limit);
+        if risen {
+            self.look_at_half();
+        }
+        risen
+    }
+
+    fn look_at_half(&mut self) {
+        if let Hears::OnDemand { look_at } = &mut self.hears {
+            let credit = self.limit.credit(self.sent);
+            *look_at = Credit { quantity: credit.quantity / 2, messages: credit.messages / 2 };
         }
     }
 
@@ -655,6 +770,72 @@ mod tests {
         assert_eq!(grant(&mut outlet, link, 6, 9), "ef");
         assert_eq!(grant(&mut outlet, link, 5, 9), "", "P3: a lower limit changes nothing");
         assert_eq!(grant(&mut outlet, link, 99, 9), "gh");
+    }
+
+    fn on_demand(quantity: u64, messages: u64) -> (Outlet<Bytes>, Arc<LinkCell>) {
+        let mut outlet = Outlet::new();
+        outlet.on_demand();
+        let cell = LinkCell::new();
+        outlet.reserve(cell.clone()).expect("free");
+        assert!(!cell.raise_limit(Limit { quantity, messages }), "the inlet tells the first one, whatever this says");
+        assert_eq!(grant(&mut outlet, cell.id(), quantity, messages), "");
+        (outlet, cell)
+    }
+
+    #[test]
+    fn on_demand_credit_in_the_cell_is_used_without_a_message() {
+        let (mut outlet, cell) = on_demand(4, 9);
+        assert_eq!(push(&mut outlet, "abc"), "abc");
+        assert!(!cell.raise_limit(Limit { quantity: 7, messages: 9 }), "it does not wait");
+        assert_eq!(outlet.credit().quantity, 1, "as far as it knows");
+        assert_eq!(push(&mut outlet, "defg"), "defg", "and no item is cut for want of a look");
+        assert_eq!(push(&mut outlet, "hi"), "");
+        assert!(cell.raise_limit(Limit { quantity: 8, messages: 9 }), "it waits");
+        assert!(!cell.raise_limit(Limit { quantity: 9, messages: 9 }), "and is told once");
+        assert_eq!(grant(&mut outlet, cell.id(), 8, 9), "hi", "it looks before it cuts");
+    }
+
+    #[test]
+    fn on_demand_half_used_it_looks_and_knows_the_whole_window_again() {
+        let (mut outlet, cell) = on_demand(8, 99);
+        assert_eq!(push(&mut outlet, "abc"), "abc");
+        assert!(!cell.raise_limit(Limit { quantity: 11, messages: 99 }));
+        assert_eq!(outlet.limit().quantity, 8);
+        assert_eq!(push(&mut outlet, "d"), "d");
+        assert_eq!(outlet.limit().quantity, 11);
+    }
+
+    #[test]
+    fn on_demand_asked_for_credit_that_is_not_there_it_waits() {
+        let (mut outlet, cell) = on_demand(2, 9);
+        assert_eq!(push(&mut outlet, "ab"), "ab");
+        assert!(outlet.credit().is_exhausted());
+        assert!(cell.raise_limit(Limit { quantity: 3, messages: 9 }), "told");
+        assert_eq!(outlet.credit().quantity, 1, "and seen before the message");
+        assert_eq!(grant(&mut outlet, cell.id(), 3, 9), "");
+        assert_eq!(push(&mut outlet, "c"), "c");
+    }
+
+    #[test]
+    fn on_demand_it_waits_for_the_part_of_the_limit_that_is_short() {
+        let (mut outlet, cell) = on_demand(9, 1);
+        assert_eq!(push(&mut outlet, "ab"), "ab");
+        assert!(!cell.raise_limit(Limit { quantity: 99, messages: 1 }));
+        assert!(outlet.credit().is_exhausted());
+        assert!(cell.raise_limit(Limit { quantity: 99, messages: 2 }), "told");
+        assert_eq!(outlet.credit(), Credit { quantity: 97, messages: 1 });
+    }
+
+    #[test]
+    fn on_demand_nothing_of_the_cell_counts_before_the_first_grant_has_come() {
+        let mut outlet = Outlet::<Bytes>::new();
+        outlet.on_demand();
+        let cell = LinkCell::new();
+        outlet.reserve(cell.clone()).expect("free");
+        let _ = cell.raise_limit(Limit { quantity: 9, messages: 9 });
+        assert_eq!(push(&mut outlet, "abc"), "");
+        assert!(outlet.credit().is_exhausted() && !outlet.wait_for_credit(), "P2");
+        assert_eq!(grant(&mut outlet, cell.id(), 1, 1), "abc", "and from then on the cell counts");
     }
 
     #[test]

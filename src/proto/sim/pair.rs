@@ -83,6 +83,7 @@ pub struct Pair<T: Sample> {
     delays: Delays,
     now: Duration,
     lazy: bool,
+    on_demand: bool,
     armed: Vec<Side>,
     outlet: Outlet<T>,
     outlet_link: Option<LinkId>,
@@ -120,6 +121,7 @@ impl<T: Sample> Pair<T> {
             delays,
             now: Duration::ZERO,
             lazy: false,
+            on_demand: false,
             armed: Vec::new(),
             outlet: Outlet::new(),
             outlet_link: None,
@@ -138,6 +140,14 @@ impl<T: Sample> Pair<T> {
     #[must_use]
     pub fn lazy(mut self) -> Self {
         self.lazy = true;
+        self
+    }
+
+    /// The outlet is told of a grant only while it waits (rule C1).
+    #[must_use]
+    pub fn on_demand(mut self) -> Self {
+        self.on_demand = true;
+        self.outlet.on_demand();
         self
     }
 
@@ -363,6 +373,9 @@ impl<T: Sample> Pair<T> {
     /// A new producer takes the place of one that is gone.
     pub fn rebuild_producer(&mut self) {
         self.outlet = Outlet::new();
+        if self.on_demand {
+            self.outlet.on_demand();
+        }
         self.producer_dead = false;
     }
 
@@ -710,7 +723,11 @@ impl<T: Sample> Pair<T> {
     fn drain_inlet(&mut self, n: usize) {
         self.see_causes();
         self.consumers[n].turn = false;
-        while let Some(effect) = self.consumers[n].inlet.poll_effect() {
+        loop {
+            let before = self.consumers[n].inlet.limit();
+            let effect = self.consumers[n].inlet.poll_effect();
+            self.see_limit(n, before);
+            let Some(effect) = effect else { break };
             match effect {
                 InletEffect::Send(letter) => self.mail_up(n, Letter::Up(letter)),
                 InletEffect::Over(how) => {
@@ -721,6 +738,13 @@ impl<T: Sample> Pair<T> {
                     self.log(What::Over { node: Node::Consumer(n), link, how });
                 }
             }
+        }
+    }
+
+    fn see_limit(&mut self, n: usize, mut before: Limit) {
+        let limit = self.consumers[n].inlet.limit();
+        if let (true, Some(link)) = (before.raise(limit), self.consumers[n].link) {
+            self.log(What::Raised { node: Node::Consumer(n), link, limit });
         }
     }
 

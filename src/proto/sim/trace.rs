@@ -139,6 +139,8 @@ pub enum What {
     Arrived { from: Node, to: Node, note: Note, fate: Fate },
     /// The cause of an abort was set in the link's cell.
     CauseSet { link: LinkId },
+    /// A consumer has raised the limit in the link's cell.
+    Raised { node: Node, link: LinkId, limit: Limit },
     /// A port said that its attachment is over; no link if it had none.
     Over { node: Node, link: Option<LinkId>, how: Terminal },
 }
@@ -181,6 +183,7 @@ impl fmt::Display for Event {
                 write!(f, "{from} . {to}    {note} arrives{fate}")
             }
             What::CauseSet { link } => write!(f, "       cause of {link} set"),
+            What::Raised { node, limit, .. } => write!(f, "{node}      limit {limit}"),
             What::Over { node, link, how } => {
                 let how = match how {
                     Terminal::Ended { clean: true } => String::from("ended clean"),

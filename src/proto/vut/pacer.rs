@@ -40,16 +40,27 @@ impl Pacer {
     /// When `bytes` may leave: now, or later. `rate` is in octets per second.
     pub fn due(&mut self, now: Time, bytes: u64, rate: Option<u64>) -> Time {
         let Some(rate) = rate.map(|rate| rate.max(1)) else { return now };
-        let full = u128::from((BURST * self.segment).max(made_in(DEPTH, rate))) * UNIT;
-        let new = (now - self.filled_at).as_nanos() * u128::from(rate);
-        self.level = self.level.saturating_add(new).min(full);
-        self.filled_at = self.filled_at.max(now);
+        self.fill(now, rate);
         if self.level >= u128::from(bytes) * UNIT {
             return now;
         }
         let wanted = bytes.max(made_in(QUANTUM, rate).min(BURST * self.segment / 2));
         let wait = (u128::from(wanted) * UNIT - self.level.min(u128::from(wanted) * UNIT)).div_ceil(u128::from(rate));
         now + Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX).max(1))
+    }
+
+    /// Octets that may leave now, one after the other: for a batch, without asking for each. `rate` is in octets per second.
+    pub fn saved(&mut self, now: Time, rate: Option<u64>) -> u64 {
+        let Some(rate) = rate.map(|rate| rate.max(1)) else { return u64::MAX };
+        self.fill(now, rate);
+        u64::try_from(self.level / UNIT).unwrap_or(u64::MAX)
+    }
+
+    fn fill(&mut self, now: Time, rate: u64) {
+        let full = u128::from((BURST * self.segment).max(made_in(DEPTH, rate))) * UNIT;
+        let new = (now - self.filled_at).as_nanos() * u128::from(rate);
+        self.level = self.level.saturating_add(new).min(full);
+        self.filled_at = self.filled_at.max(now);
     }
 
     /// `bytes` left, due or not (an urgent retransmission does not wait).
@@ -80,6 +91,22 @@ mod tests {
         assert!(sent[..10].iter().all(|at| *at == Time::from_secs(1)), "the burst");
         let took = sent[999] - sent[9];
         assert!((Duration::from_millis(980)..Duration::from_millis(1000)).contains(&took), "{took:?}");
+    }
+
+    #[test]
+    fn what_is_saved_is_what_is_due() {
+        let (mut pacer, mut now, rate) = (Pacer::new(1000), Time::from_secs(1), Some(1_000_000));
+        for wait in [0, 700, 2500, 100, 40_000, 1, 9000] {
+            now += Duration::from_micros(wait);
+            let mut saved = pacer.saved(now, rate);
+            while saved >= 1000 {
+                assert_eq!(pacer.due(now, 1000, rate), now);
+                pacer.on_sent(1000);
+                saved -= 1000;
+            }
+            assert!(pacer.due(now, 1000, rate) > now);
+        }
+        assert_eq!(pacer.saved(now, None), u64::MAX);
     }
 
     #[test]

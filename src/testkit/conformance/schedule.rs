@@ -383,7 +383,7 @@ async fn next_turn() {
 
 fn join<T: Payload>(outlet: &OutletRef<T>, inlet: &InletRef<T>, watch: &Arc<Watch>) {
     let link = Link::new(Some(watch.clone()));
-    let (consumer, producer) = (inlet.0.clone(), outlet.0.weak());
+    let (consumer, producer) = (inlet.0.clone(), outlet.0.clone().weak());
     let reserve = ReserveOutlet { link: link.clone(), consumer, reply: None, handled: false };
     outlet.0.send(OutletMsg::Reserve(Box::new(reserve)));
     let attach = AttachInlet { link, producer, gated: false, reply: None, handled: false };

@@ -81,7 +81,7 @@ impl<T: Payload> UpTx<T> for Strong<T> {
         }
     }
 
-    fn weak(&self) -> Arc<dyn WeakUpTx<T>> {
+    fn weak(self: Arc<Self>) -> Arc<dyn WeakUpTx<T>> {
         Arc::new(Slack(Arc::downgrade(&self.0)))
     }
 

@@ -220,7 +220,7 @@ impl<T: Payload> UpTx<T> for ProducerProbe<T> {
         self.hear(msg);
     }
 
-    fn weak(&self) -> Arc<dyn WeakUpTx<T>> {
+    fn weak(self: Arc<Self>) -> Arc<dyn WeakUpTx<T>> {
         Arc::new(WeakProducer(Arc::downgrade(&self.0)))
     }
 

@@ -188,7 +188,8 @@ impl Loose {
 impl Running {
     /// Resolves when all components have stopped.
     pub(super) async fn ended(self) -> Ended {
-        let [left, right] = self.streams;
+        // boxed: this waits as long as the connection lasts, and should be small
+        let [left, right] = self.streams.map(Done::boxed);
         let sides = [left.await, right.await];
         let mut hashes = [None, None];
         for (hash, done) in hashes.iter_mut().zip(self.hashes) {
@@ -211,6 +212,7 @@ impl Running {
                 (None, 0) => {}
             }
         }
+        let sides = sides.map(|side| side.map_or((None, Outcome::Gone), |ended| (Some(ended.0), ended.1)));
         Ended { sides, hashes, copy_failed, gaps }
     }
 }

@@ -6,13 +6,14 @@
 //!   interrupt: stop accepting, drain · again: abort
 //! ```
 
-use super::chain::{BACKWARD, FORWARD, Loose};
+use super::chain::{BACKWARD, Ended, FORWARD, Loose, Running};
 use super::meter::{Meter, delivered, watch};
 use super::signals::Interrupts;
 use super::verdict::{Intervention, Verdict, judge};
 use super::{Job, LATE, Ran};
 use crate::agent::listener::Accepted;
 use crate::agent::stream::Stream;
+use crate::component::Peer;
 use crate::component::link::Link;
 use crate::supervisor::{Supervisor, Target};
 use crate::tool::exit::Exit;
@@ -78,8 +79,7 @@ pub(super) async fn serve(job: &Job, inherited: Inherited, console: Arc<Console>
     let factory = shop.clone();
     let listening = bound.start(move |accepted| {
         let (shop, number) = (factory.clone(), factory.served.fetch_add(1, Ordering::Relaxed));
-        shop.open().insert(number, [None, None]);
-        actix_rt::spawn(async move { shop.serve_one(accepted, number).await });
+        shop.serve_one(accepted, number);
     });
 
     let (tell, mut happenings) = mpsc::channel(8);
@@ -197,16 +197,24 @@ impl Shop {
         }
     }
 
-    /// One connection from its acceptance to its end, on its arbiter.
-    async fn serve_one(&self, accepted: Accepted, number: u64) {
-        let peer = accepted.peer().to_string();
-        let moved = match self.streams(accepted) {
-            Ok(streams) => self.relay(streams, &peer, number).await,
-            Err(error) => {
-                self.one_failed(&peer, &error.to_string());
-                [0; 2]
-            }
+    /// One connection from its acceptance, on its arbiter. What waits for its end is small, since there is one for each.
+    fn serve_one(self: Arc<Self>, accepted: Accepted, number: u64) {
+        let peer = accepted.peer().clone();
+        let loose = self.streams(accepted).and_then(|streams| {
+            Loose::start([&self.left, &self.right], streams, true, self.hash, &self.via, &self.inherited)
+        });
+        let (links, running) = match loose {
+            Ok(loose) => loose.join(&self.supervisor),
+            Err(error) => return self.one_failed(&peer, &error.to_string()),
         };
+        self.open().insert(number, links.clone());
+        actix_rt::spawn(async move {
+            let moved = self.relay(links, running, peer).await;
+            self.one_over(number, moved);
+        });
+    }
+
+    fn one_over(&self, number: u64, moved: [u64; 2]) {
         let mut open = self.open();
         for (total, moved) in self.bytes.iter().zip(moved) {
             total.fetch_add(moved, Ordering::Relaxed);
@@ -221,38 +229,28 @@ impl Shop {
         Ok([self.left.accepted(accepted)?, self.right.open(&self.inherited)?])
     }
 
-    /// Relays, and says what was delivered in each direction.
-    async fn relay(&self, streams: [Stream; 2], peer: &str, number: u64) -> [u64; 2] {
-        let ends = [&self.left, &self.right];
-        let loose = match Loose::start(ends, streams, true, self.hash, &self.via, &self.inherited) {
-            Ok(loose) => loose,
-            Err(error) => {
-                self.one_failed(peer, &error.to_string());
-                return [0; 2];
-            }
-        };
-        let (links, running) = loose.join(&self.supervisor);
-        self.open().insert(number, links.clone());
-        let mut intervention = Intervention::default();
-        let link = links.iter().flatten().map(|link| link.id()).next();
-        let idle = Arc::new(AtomicBool::new(false));
+    /// Waits for the end of a relay, and says what was delivered in each direction.
+    async fn relay(&self, links: [Option<Arc<Link>>; 2], running: Running, peer: Peer) -> [u64; 2] {
         let watching = self.idle.map(|limit| {
-            let (supervisor, idle) = (self.supervisor.clone(), idle.clone());
-            actix_rt::spawn(async move {
-                watch(Meter::Held(links), None, Some(limit)).await;
-                idle.store(true, Ordering::Relaxed);
-                if let Some(link) = link {
-                    supervisor.abort(Target::ChainOf(link), "nothing moved").await;
-                }
-            })
+            let idle = Arc::new(AtomicBool::new(false));
+            (idle.clone(), actix_rt::spawn(abort_idle(self.supervisor.clone(), links, limit, idle)))
         });
         let ended = running.ended().await;
-        if let Some(watching) = watching {
+        let idle = watching.is_some_and(|(idle, watching)| {
             watching.abort();
-        }
-        intervention.drained = self.drained.load(Ordering::Relaxed);
-        intervention.aborted = self.aborted.load(Ordering::Relaxed);
-        intervention.idle = self.idle.filter(|_| idle.load(Ordering::Relaxed));
+            idle.load(Ordering::Relaxed)
+        });
+        self.verdict(ended, idle, &peer)
+    }
+
+    /// Tells how one connection ended, and says what was delivered in each direction.
+    fn verdict(&self, ended: Ended, idle: bool, peer: &Peer) -> [u64; 2] {
+        let ends = [&self.left, &self.right];
+        let intervention = Intervention {
+            drained: self.drained.load(Ordering::Relaxed),
+            aborted: self.aborted.load(Ordering::Relaxed),
+            idle: self.idle.filter(|_| idle),
+        };
         let Verdict { exit, cause } = judge(ends, &ended, intervention);
         let written = |at: usize| ended.sides[at].0.as_ref().map_or(0, Stream::written);
         let moved = [written(1), written(0)];
@@ -270,9 +268,19 @@ impl Shop {
         moved
     }
 
-    fn one_failed(&self, peer: &str, cause: &str) {
+    fn one_failed(&self, peer: &Peer, cause: &str) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         self.console.error(&format!("connection from {peer}: {cause}"));
+    }
+}
+
+/// Aborts a chain through which nothing moves for so long, and says so before.
+async fn abort_idle(supervisor: Supervisor, links: [Option<Arc<Link>>; 2], limit: Duration, idle: Arc<AtomicBool>) {
+    let link = links.iter().flatten().map(|link| link.id()).next();
+    watch(Meter::Held(links), None, Some(limit)).await;
+    idle.store(true, Ordering::Relaxed);
+    if let Some(link) = link {
+        supervisor.abort(Target::ChainOf(link), "nothing moved").await;
     }
 }
 

@@ -102,6 +102,12 @@ impl Control {
         in_flight + u64::from(size) <= self.controller.window()
     }
 
+    /// Octets that may leave now: the window has room for them, and the pacer has saved them up.
+    pub fn ready(&mut self, now: Time, in_flight: u64) -> u64 {
+        let room = self.controller.window().saturating_sub(in_flight);
+        if room == 0 { 0 } else { room.min(self.pacer.saved(now, self.controller.pacing_rate())) }
+    }
+
     /// When the pacer lets `size` octets leave: now or later.
     pub fn due(&mut self, now: Time, size: u16) -> Time {
         self.pacer.due(now, size.into(), self.controller.pacing_rate())
@@ -119,7 +125,7 @@ impl Control {
             self.controller.on_idle(now, idle);
         }
         self.sent_at = now;
-        self.app_limited &= self.has_room(in_flight, size);
+        self.app_limited = self.app_limited && self.has_room(in_flight, size);
         self.pacer.on_sent(size.into());
         self.controller.on_sent(&Sent { now, bytes: size.into(), in_flight, again: false });
     }

@@ -29,6 +29,7 @@
 //! | how large may a datagram be | [`mtu`] |
 
 pub mod acks;
+mod blocks;
 mod close;
 pub mod connection;
 pub mod control;

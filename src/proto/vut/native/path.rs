@@ -18,6 +18,8 @@
 //! To an address that has proven nothing go at most three octets for each authentic one from there (RFC 9000 section 8.1).
 //! A RESPONSE needs no allowance if its packet is not larger than the one that brought the CHALLENGE.
 
+use super::loss::probe_timeout;
+use super::loss::rtt::Rtt;
 use crate::proto::time::Time;
 use std::fmt::Debug;
 use std::time::Duration;
@@ -78,6 +80,13 @@ pub struct PathTimes {
     pub pto: Duration,
     /// Smoothed round trip time.
     pub rtt: Duration,
+}
+
+impl PathTimes {
+    /// Those that follow from a round trip.
+    pub fn of(rtt: &Rtt) -> Self {
+        Self { pto: probe_timeout(rtt), rtt: rtt.smoothed() }
+    }
 }
 
 /// What the owner does next.

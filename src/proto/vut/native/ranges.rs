@@ -79,21 +79,18 @@ impl Ranges {
     }
 
     /// The parts of `range` that are not there, in order.
-    pub(super) fn gaps(&self, range: Range<u64>) -> Vec<Range<u64>> {
-        let mut gaps = Vec::new();
-        let mut at = range.start;
-        let before = self.0.range(..=range.start).next_back().map(|(low, high)| (*low, *high));
-        let inside = self.0.range(range.start..range.end).map(|(low, high)| (*low, *high));
-        for (low, high) in before.into_iter().chain(inside) {
-            if low > at {
-                gaps.push(at..low);
-            }
-            at = at.max(high);
-        }
-        if at < range.end {
-            gaps.push(at..range.end);
-        }
-        gaps
+    pub(super) fn gaps(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+        let Range { start, end } = range;
+        let before = self.0.range(..=start).next_back();
+        let inside = self.0.range(start..end.max(start));
+        // what is asked for ends like a range that begins there
+        let all = before.into_iter().chain(inside).map(|(low, high)| (*low, *high)).chain([(end, end)]);
+        let between = all.scan(start, |at, (low, high)| {
+            let gap = *at..low;
+            *at = high.max(*at);
+            Some(gap)
+        });
+        between.filter(|gap| gap.start < gap.end)
     }
 }
 
@@ -122,7 +119,7 @@ mod tests {
                 let all: Vec<_> = ranges.0.iter().collect();
                 assert!(all.windows(2).all(|two| two[0].1 < two[1].0), "they do not touch");
                 let asked = random.u64(..40)..40 + random.u64(..40);
-                let missing: Vec<u64> = ranges.gaps(asked.clone()).into_iter().flatten().collect();
+                let missing: Vec<u64> = ranges.gaps(asked.clone()).flatten().collect();
                 assert_eq!(missing, asked.clone().filter(|at| !set.contains(at)).collect::<Vec<_>>());
             }
         }

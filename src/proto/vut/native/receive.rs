@@ -7,17 +7,14 @@
 //!    consumer
 //! ```
 //!
-//! Octets are copied once, from the packet to blocks of [`BLOCK`] octets in the order of the stream, and are handed out as parts of
-//! these blocks. So a stream in one-octet segments takes no more memory than one in large ones. A block is made when its first
-//! octet comes, and goes when its last was handed out: memory is at most the grant, and two blocks.
+//! Octets are copied once, from the packet to [`Blocks`], and are handed out as parts of these. Memory is at most the grant, and two
+//! blocks.
 
+use super::blocks::Blocks;
 use super::ranges::Ranges;
-use bytes::{Bytes, BytesMut};
-use std::collections::VecDeque;
+use bytes::Bytes;
 use std::ops::Range;
 
-/// Octets of a block: large enough that reads are few, small enough that a connection with little data takes little memory.
-const BLOCK: u64 = 16_384;
 /// How many separate ranges may wait for what is missing before them. One costs some 40 octets beside its data.
 const MAX_RANGES: usize = 1 << 16;
 
@@ -33,7 +30,7 @@ pub(super) enum Fault {
 /// # Invariants
 ///
 /// * read <= next <= limit; `waiting` lies within next..limit and does not touch next.
-/// * `blocks` begin at `start`, the block that read lies in.
+/// * `blocks` begin at read.
 #[derive(Debug)]
 pub(super) struct Inbox {
     read: u64,
@@ -44,10 +41,7 @@ pub(super) struct Inbox {
     size: Option<u64>,
     waiting: Ranges,
     waiting_octets: u64,
-    /// What is left of each block; none while nothing of it has come.
-    blocks: VecDeque<Option<BytesMut>>,
-    /// The position of the first octet that is left of the first block.
-    start: u64,
+    blocks: Blocks,
 }
 
 impl Inbox {
@@ -60,8 +54,7 @@ impl Inbox {
             size: None,
             waiting: Ranges::default(),
             waiting_octets: 0,
-            blocks: VecDeque::new(),
-            start: 0,
+            blocks: Blocks::default(),
         }
     }
 
@@ -69,7 +62,8 @@ impl Inbox {
     #[cfg(test)]
     pub(super) fn starting_at(position: u64) -> Self {
         let mut inbox = Self::new(position);
-        (inbox.read, inbox.next, inbox.highest, inbox.start) = (position, position, position, position);
+        (inbox.read, inbox.next, inbox.highest) = (position, position, position);
+        inbox.blocks = Blocks::starting_at(position);
         inbox
     }
 
@@ -140,7 +134,7 @@ impl Inbox {
         for gap in self.waiting.gaps(from..end) {
             let at = usize::try_from(gap.start - offset).unwrap_or(usize::MAX);
             let to = usize::try_from(gap.end - offset).unwrap_or(usize::MAX);
-            self.put(gap.start, &data[at..to]);
+            self.blocks.put(gap.start, &data[at..to]);
             new += gap.end - gap.start;
         }
         if from > self.next {
@@ -156,50 +150,21 @@ impl Inbox {
         new
     }
 
-    fn put(&mut self, mut at: u64, mut data: &[u8]) {
-        while !data.is_empty() {
-            let block = usize::try_from(at / BLOCK - self.start / BLOCK).unwrap_or(usize::MAX);
-            while self.blocks.len() <= block {
-                self.blocks.push_back(None);
-            }
-            // the first block may have lost its beginning
-            let begins = if block == 0 { self.start } else { at / BLOCK * BLOCK };
-            let ends = (at / BLOCK + 1) * BLOCK;
-            let count = data.len().min(usize::try_from(ends - at).unwrap_or(usize::MAX));
-            let length = usize::try_from(ends - begins).unwrap_or(usize::MAX);
-            let octets = self.blocks[block].get_or_insert_with(|| BytesMut::zeroed(length));
-            let from = usize::try_from(at - begins).unwrap_or(usize::MAX);
-            octets[from..from + count].copy_from_slice(&data[..count]);
-            data = &data[count..];
-            at += count as u64;
-        }
-    }
-
     /// At most `most` octets, in order.
     pub(super) fn read(&mut self, most: usize) -> Option<Bytes> {
-        let ends = (self.read / BLOCK + 1) * BLOCK;
-        let end = self.next.min(ends).min(self.read.saturating_add(most as u64));
-        if end == self.read {
-            return None;
-        }
-        let count = usize::try_from(end - self.read).unwrap_or(usize::MAX);
-        let data = self.blocks.front_mut()?.as_mut()?.split_to(count).freeze();
-        self.read = end;
-        self.start = end;
-        if end == ends {
-            self.blocks.pop_front();
-        }
+        let ready = usize::try_from(self.next - self.read).unwrap_or(usize::MAX);
+        let data = self.blocks.take(ready.min(most))?;
+        self.read += data.len() as u64;
         Some(data)
     }
 
     /// Nobody reads any more: what is here is dropped, and so is what comes.
     pub(super) fn stop(&mut self) {
-        self.blocks.clear();
         self.waiting.clear();
         self.waiting_octets = 0;
         self.next = self.next.max(self.highest);
         self.read = self.next;
-        self.start = self.read;
+        self.blocks.skip_to(self.read);
     }
 
     /// While stopped: counts what comes, keeps nothing.
@@ -211,8 +176,7 @@ impl Inbox {
     pub(super) fn check(&self) {
         debug_assert!(self.read <= self.next && self.held() <= self.limit - self.read.min(self.limit), "{self:?}");
         debug_assert!(self.waiting.first().is_none_or(|first| first.start > self.next));
-        debug_assert_eq!(self.start, self.read);
-        debug_assert!(self.blocks.len() as u64 <= (self.highest - self.start.min(self.highest)) / BLOCK + 2);
+        self.blocks.check(self.read, self.highest);
     }
 }
 
@@ -267,7 +231,7 @@ mod tests {
         for at in (1..4096).rev() {
             assert_eq!(put(&mut inbox, at..at + 1), 1);
         }
-        assert_eq!((inbox.readable(), inbox.held(), inbox.blocks.len()), (0, 4095, 1));
+        assert_eq!((inbox.readable(), inbox.held(), inbox.blocks.count()), (0, 4095, 1));
         put(&mut inbox, 0..1);
         assert_eq!(read_all(&mut inbox, 9999).len(), 4096);
     }

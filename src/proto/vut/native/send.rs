@@ -39,6 +39,8 @@ pub(super) struct Piece {
 pub(super) struct Outbox {
     /// Each with the position of its first octet.
     chunks: VecDeque<(u64, Bytes)>,
+    /// Which one was copied from last: the next piece is most often there too.
+    hint: usize,
     base: u64,
     next: u64,
     written: u64,
@@ -56,6 +58,7 @@ impl Outbox {
     pub(super) fn new(keep: u64) -> Self {
         Self {
             chunks: VecDeque::new(),
+            hint: 0,
             base: 0,
             next: 0,
             written: 0,
@@ -152,15 +155,15 @@ impl Outbox {
         })
     }
 
-    /// The start of what [`take`](Self::take) would give; its position decides how long its frame's head is.
-    pub(super) fn peek(&self) -> Option<u64> {
-        let first = self.lost.first().map(|range| range.start);
-        first.or_else(|| (self.next < self.written.min(self.window)).then_some(self.next))
+    /// What [`take`](Self::take) would give without a bound; its position decides how long its frame's head is.
+    pub(super) fn peek(&self) -> Option<Range<u64>> {
+        let end = self.written.min(self.window);
+        self.lost.first().or_else(|| (self.next < end).then_some(self.next..end))
     }
 
     /// Copies the octets of a piece.
-    pub(super) fn copy(&self, range: &Range<u64>, to: &mut [u8]) -> usize {
-        let first = self.chunks.partition_point(|(at, chunk)| at + chunk.len() as u64 <= range.start);
+    pub(super) fn copy(&mut self, range: &Range<u64>, to: &mut [u8]) -> usize {
+        let first = self.chunk_of(range.start);
         let mut done = 0;
         let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(to.len());
         for (at, chunk) in self.chunks.iter().skip(first) {
@@ -174,6 +177,15 @@ impl Outbox {
             done += count;
         }
         done
+    }
+
+    /// The chunk that a position lies in.
+    fn chunk_of(&mut self, position: u64) -> usize {
+        let holds = |(at, chunk): &(u64, Bytes)| *at <= position && position < at + chunk.len() as u64;
+        let near = [self.hint, self.hint + 1].into_iter().find(|at| self.chunks.get(*at).is_some_and(holds));
+        self.hint =
+            near.unwrap_or_else(|| self.chunks.partition_point(|(at, chunk)| at + chunk.len() as u64 <= position));
+        self.hint
     }
 
     /// A piece arrived.
@@ -212,7 +224,8 @@ impl Outbox {
             return;
         }
         let tail = self.next.saturating_sub(most).max(self.base)..self.next;
-        if let Some(last) = self.arrived.gaps(tail).pop() {
+        let last = self.arrived.gaps(tail).last();
+        if let Some(last) = last {
             self.lost.insert(last);
         }
     }
@@ -233,6 +246,7 @@ impl Outbox {
                 return;
             }
             self.chunks.pop_front();
+            self.hint = self.hint.saturating_sub(1);
         }
     }
 

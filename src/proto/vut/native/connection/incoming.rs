@@ -89,7 +89,7 @@ impl<A: Address> Connection<A> {
 
     /// A datagram came that says it is a packet. It is opened in place. What does not open changes nothing but a counter.
     pub fn handle_packet(&mut self, now: Time, from: A, datagram: &mut [u8]) {
-        let (pto, octets) = (self.ledger.pto(), datagram.len());
+        let (pto, octets) = (self.times.pto, datagram.len());
         let opened = match &mut self.keys {
             Keys::Shaking(handshake) => handshake.open(datagram, now, pto),
             Keys::Settled(settled) => settled.opener.open(datagram, now, pto),
@@ -111,14 +111,17 @@ impl<A: Address> Connection<A> {
             self.stats.malformed += 1;
             return self.fail(now, CloseReason::Violation);
         };
-        if !frames.clone().all(|frame| self.can_take(&frame)) {
-            self.stats.refused += 1;
-            return self.trace(now, Record::Dropped { why: "no room", octets });
+        let mut press = Press::Silent;
+        for frame in frames.clone() {
+            if !self.can_take(&frame) {
+                self.stats.refused += 1;
+                return self.trace(now, Record::Dropped { why: "no room", octets });
+            }
+            press = press.max(Press::of(&frame));
         }
-        let press = frames.clone().map(|frame| Press::of(&frame)).max().unwrap_or(Press::Silent);
         self.acks.on_packet(opened.number, now, press, None);
         let arrival = Arrival { from, highest: opened.highest, octets };
-        let (times, key, count) = (self.path_times(), &self.challenges, &mut self.challenged);
+        let (times, key, count) = (self.times, &self.challenges, &mut self.challenged);
         let effect = self.path.on_packet(arrival, now, times, || {
             *count += 1;
             let tag = ring::hmac::sign(key, &count.to_be_bytes());
@@ -195,7 +198,7 @@ impl<A: Address> Connection<A> {
             (Frame::Ack(ack), _) => self.on_ack(now, ack),
             (Frame::Challenge(octets), _) => self.errands.response = Some((from, *octets)),
             (Frame::Response(octets), _) => {
-                let effect = self.path.on_response(from, *octets, now, self.path_times());
+                let effect = self.path.on_response(from, *octets, now, self.times);
                 self.on_path(now, effect);
             }
             (Frame::Abort(code), Life::Live) => {
@@ -267,6 +270,7 @@ impl<A: Address> Connection<A> {
         match self.ledger.on_ack(ack.ranges(), Duration::from_micros(ack.delay), now) {
             Ok(outcome) => {
                 if outcome.rtt.is_some() {
+                    self.times = PathTimes::of(self.ledger.rtt());
                     self.acks.set_round_trip(self.ledger.rtt().smoothed());
                 }
                 self.on_outcome(now, outcome, "acknowledgement");
@@ -274,6 +278,7 @@ impl<A: Address> Connection<A> {
             Err(_) => {
                 // it is of no use any more, and our ABORT needs one
                 self.ledger = Ledger::new();
+                self.times = PathTimes::of(self.ledger.rtt());
                 self.stats.malformed += 1;
                 self.fail(now, CloseReason::Violation);
             }
@@ -353,10 +358,6 @@ impl<A: Address> Connection<A> {
         self.retell |= cargo.window.is_some_and(|window| window == self.told_limit);
     }
 
-    pub(super) fn path_times(&self) -> PathTimes {
-        PathTimes { pto: self.ledger.pto(), rtt: self.ledger.rtt().smoothed() }
-    }
-
     pub(super) fn on_path(&mut self, now: Time, effect: PathEffect<A>) {
         match effect {
             PathEffect::None => {}
@@ -366,6 +367,7 @@ impl<A: Address> Connection<A> {
                 self.errands.challenge = None;
                 if moved.keeps == Keeps::Nothing {
                     self.ledger.new_path();
+                    self.times = PathTimes::of(self.ledger.rtt());
                     self.mtu = MtuSearch::new(self.largest);
                     self.size = BASE_DATAGRAM;
                     self.control = Control::new(self.config.controller, BASE_DATAGRAM);

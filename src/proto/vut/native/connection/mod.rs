@@ -46,7 +46,7 @@ use super::loss::Ledger;
 use super::mtu::MtuSearch;
 use super::negotiation::BASE_DATAGRAM;
 use super::packet::{ConnectionId, Sealer};
-use super::path::{Address, Path};
+use super::path::{Address, Path, PathTimes};
 use super::receive::Inbox;
 use super::send::Outbox;
 use crate::proto::time::Time;
@@ -167,6 +167,8 @@ pub struct Connection<A> {
     challenged: u64,
     largest: u16,
     mtu: MtuSearch,
+    /// What follows from the round trip, which is known anew at each sample.
+    times: PathTimes,
     /// The datagram size that congestion control knows.
     size: u16,
     control: Control,
@@ -210,6 +212,7 @@ impl<A: Address> Connection<A> {
             challenged: 0,
             largest: start.largest,
             mtu: MtuSearch::new(BASE_DATAGRAM),
+            times: PathTimes::of(Ledger::<Cargo>::new().rtt()),
             size: BASE_DATAGRAM,
             control: Control::new(config.controller, BASE_DATAGRAM),
             ledger: Ledger::new(),

@@ -26,6 +26,8 @@ const BATCH: usize = 64;
 const BATCH_OCTETS: usize = 65_507;
 /// A packet that is not worth its head is not begun.
 const LEAST: usize = OVERHEAD + 64;
+/// A second piece takes its type, a position of eight octets, and should be worth it.
+const LEAST_PIECE: usize = 9 + 16;
 /// So many ranges wait to be forgotten when the peer is asked to acknowledge an acknowledgement.
 const MANY_RANGES: usize = 8;
 /// Probes up to this size, what Ethernet carries over IPv4, are sent at once: most paths have it.
@@ -45,11 +47,12 @@ impl<A: Address> Connection<A> {
         if let Some(first) = self.poll_single(now, buf) {
             return Some(first);
         }
-        let first = self.usual(now, buf)?;
+        let mut ready = self.ready(now);
+        let first = self.usual(now, buf, &mut ready)?;
         let (mut octets, mut last, mut count) = (first, first, 1);
         let full = usize::from(self.mtu.current());
         while last == first && first == full && count < BATCH && octets + full <= buf.len().min(BATCH_OCTETS) {
-            let Some(next) = self.usual(now, &mut buf[octets..]) else { break };
+            let Some(next) = self.usual(now, &mut buf[octets..], &mut ready) else { break };
             last = next;
             octets += next;
             count += 1;
@@ -136,7 +139,13 @@ impl<A: Address> Connection<A> {
         self.path.allowance(self.path.current()) < LEAST as u64
     }
 
-    fn usual(&mut self, now: Time, buf: &mut [u8]) -> Option<usize> {
+    /// Octets of datagrams with stream data that may leave now. Asked for once a batch.
+    fn ready(&mut self, now: Time) -> u64 {
+        let waits = self.life == Life::Live && self.outbox.has_work();
+        if waits { self.control.ready(now, self.ledger.in_flight()) } else { 0 }
+    }
+
+    fn usual(&mut self, now: Time, buf: &mut [u8], ready: &mut u64) -> Option<usize> {
         if self.sealer.is_none() || self.is_blocked() {
             return None;
         }
@@ -150,7 +159,8 @@ impl<A: Address> Connection<A> {
             self.notices.probe();
             self.outbox.probe((size - OVERHEAD) as u64);
         }
-        let data = self.may_send(now);
+        let paid = self.probe || *ready >= u64::from(self.mtu.current());
+        let data = paid && self.life == Life::Live && self.outbox.has_work();
         let news = self.notices.any_due() || self.ping || self.probe || self.window_due();
         if !data && !news && !self.acks.is_due(now) {
             return None;
@@ -180,27 +190,16 @@ impl<A: Address> Connection<A> {
             self.probe = false;
         }
         let length = self.dispatch(now, buf, length, to, cargo, eliciting)?;
+        if eliciting {
+            *ready = ready.saturating_sub(length as u64);
+        }
         self.note_limit();
         Some(length)
     }
 
-    /// True if stream data may leave now.
-    fn may_send(&mut self, now: Time) -> bool {
-        if self.life != Life::Live {
-            return false;
-        }
-        let size = self.mtu.current();
-        let room = self.control.has_room(self.ledger.in_flight(), size);
-        if !self.outbox.has_work() {
-            return false;
-        }
-        self.probe || (room && self.control.due(now, size) <= now)
-    }
-
     /// Tells who measures rates that the application, not the network, is the limit.
     fn note_limit(&mut self) {
-        let room = self.control.has_room(self.ledger.in_flight(), self.mtu.current());
-        if room && !self.outbox.has_work() {
+        if !self.outbox.has_work() && self.control.has_room(self.ledger.in_flight(), self.mtu.current()) {
             self.control.on_app_limited();
             self.ledger.set_app_limited();
         }
@@ -245,20 +244,18 @@ impl<A: Address> Connection<A> {
     fn write_pieces(&mut self, writer: &mut FrameWriter<'_>, cargo: &mut Cargo) -> u64 {
         let mut octets = 0;
         for at in 0..cargo.pieces.len() {
-            let Some(offset) = self.outbox.peek() else { break };
-            // type and position, and two octets for a length
-            let head = 1 + varint_len(offset) + 2;
-            if writer.room() <= head {
-                break;
-            }
-            let Some(piece) = self.outbox.take((writer.room() - head) as u64) else { break };
-            let length = usize::try_from(piece.range.end - piece.range.start).unwrap_or(usize::MAX);
-            let more = at + 1 < cargo.pieces.len() && self.outbox.has_work() && writer.room() > head + length + head;
-            let outbox = &self.outbox;
+            let Some(waits) = self.outbox.peek() else { break };
+            // to the end of the packet, unless another piece fits behind it
+            let room = writer.room().saturating_sub(1 + varint_len(waits.start));
+            let length = room.min(usize::try_from(waits.end - waits.start).unwrap_or(usize::MAX));
+            let Some(piece) = self.outbox.take(length as u64) else { break };
+            let fits = room - length > varint_len(length as u64) + LEAST_PIECE;
+            let more = fits && at + 1 < cargo.pieces.len() && self.outbox.has_work();
+            let outbox = &mut self.outbox;
             let written: Result<(), NoRoom> = if more {
-                writer.stream_part(offset, length, |to| _ = outbox.copy(&piece.range, to))
+                writer.stream_part(waits.start, length, |to| _ = outbox.copy(&piece.range, to))
             } else {
-                writer.stream(offset, |to| outbox.copy(&piece.range, to)).map(|_| ())
+                writer.stream(waits.start, |to| outbox.copy(&piece.range, to)).map(|_| ())
             };
             if written.is_err() {
                 self.outbox.on_lost(piece.range);

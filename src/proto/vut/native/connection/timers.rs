@@ -64,7 +64,7 @@ impl<A: Address> Connection<A> {
                 self.trace(now, Record::State { of: "recovery", state: "probe" });
             }
         }
-        let effect = self.path.handle_timeout(now, self.path_times());
+        let effect = self.path.handle_timeout(now, self.times);
         self.on_path(now, effect);
         if is_over(self.ping_at()) {
             self.stats.pings += 1;

@@ -499,11 +499,10 @@ impl<T: Clone> Ledger<T> {
 
     /// Drops from the front what nothing can come of any more.
     fn trim(&mut self, now: Time) {
-        let keep = self.pto().saturating_mul(SPURIOUS_PTOS);
         while let Some(front) = self.slots.front() {
             let done = match front.fate {
                 Fate::Acknowledged | Fate::Void => true,
-                Fate::Lost(at) => now.since(at) >= keep,
+                Fate::Lost(at) => now.since(at) >= self.pto().saturating_mul(SPURIOUS_PTOS),
                 // an acknowledgement of it would be of no use but to forget ranges
                 Fate::Flying => !front.eliciting,
             };

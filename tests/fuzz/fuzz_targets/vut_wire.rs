@@ -1,0 +1,7 @@
+#![no_main]
+
+#[path = "../../support/vut_fuzz.rs"]
+#[expect(dead_code, reason = "shared by all targets")]
+mod vut_fuzz;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| vut_fuzz::wire(data));
