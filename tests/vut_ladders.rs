@@ -39,6 +39,13 @@ fn a_conversation_from_hello_to_close() {
 }
 
 #[test]
+fn a_conversation_in_the_native_profile() {
+    let shape = Shape::new(Duration::from_millis(10));
+    let b = App { ends: Ends::AfterPeer, ..App::new(0) };
+    shown("vut_ladder_native", World::new(Profile::Native, path(1, shape), App::new(5000), b));
+}
+
+#[test]
 fn a_loss_and_its_repair() {
     let shape = Shape::new(Duration::from_millis(10)).rate(10_000_000).loss(Odds::percent(8.0));
     let b = App { ends: Ends::AfterPeer, window: 8000, ..App::new(0) };

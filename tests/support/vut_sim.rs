@@ -376,10 +376,24 @@ impl World {
     }
 }
 
-/// A datagram of the 0.8 profile as a line of a ladder.
+/// A datagram as a line of a ladder. Of one of the native profile everybody sees its kind and its size, and nothing else.
 fn line(sent: &Sent) -> String {
-    use versile_io::proto::vut::wire::{Header, View};
+    use versile_io::proto::vut::native::packet::{Kind, classify};
     let Sent { at, side, data: datagram, fate, .. } = sent;
+    let what = match classify(datagram) {
+        Some(Kind::Negotiation) => format!("N  {} octets", datagram.len()),
+        Some(Kind::Packet) => format!("P  {} octets", datagram.len()),
+        Some(Kind::Legacy) | None => legacy_line(datagram),
+    };
+    let lost = if matches!(fate, Fate::Arrives(_)) { "" } else { "  LOST" };
+    let arrow = if *side == Side::A { "A > B" } else { "B > A" };
+    let ms = at.as_nanos() as f64 / 1e6;
+    format!("{ms:8.1} ms  {arrow}  {what}{lost}").trim_end().to_owned()
+}
+
+/// A datagram of the 0.8 profile.
+fn legacy_line(datagram: &[u8]) -> String {
+    use versile_io::proto::vut::wire::{Header, View};
     let View { header, data } = View::checked(&datagram[..datagram.len() - 20]).expect("ours");
     let Header { flags, seq, ack, win } = header;
     let what = match (data.len(), seq) {
@@ -388,9 +402,5 @@ fn line(sent: &Sent) -> String {
         (1, _) => "1 octet".to_owned(),
         (len, _) => format!("{len} octets"),
     };
-    let lost = if matches!(fate, Fate::Arrives(_)) { "" } else { "  LOST" };
-    let arrow = if *side == Side::A { "A > B" } else { "B > A" };
-    let ms = at.as_nanos() as f64 / 1e6;
-    let line = format!("{ms:8.1} ms  {arrow}  {flags:?}  seq {seq:<6} ack {ack:<6} win {win:<6}  {what}{lost}");
-    line.trim_end().to_owned()
+    format!("{flags:?}  seq {seq:<6} ack {ack:<6} win {win:<6}  {what}")
 }
