@@ -185,12 +185,11 @@ fn a_client_that_has_gone_before_it_is_accepted_does_no_harm() {
     });
 }
 
+/// On which thread the factory of each client's connection ran.
+type Places = Arc<Mutex<HashMap<SocketAddr, ThreadId>>>;
+
 /// Arbiters, and a listener over them that notes on which thread each connection's factory ran.
-#[expect(clippy::type_complexity, reason = "three things that a test takes apart at once")]
-fn noting(
-    arbiters: &[Arbiter],
-    options: ListenOptions,
-) -> (Listening, SocketAddr, Arc<Mutex<HashMap<SocketAddr, ThreadId>>>) {
+fn noting(arbiters: &[Arbiter], options: ListenOptions) -> (Listening, SocketAddr, Places) {
     let places = Arc::new(Mutex::new(HashMap::new()));
     let noted = places.clone();
     let options = ListenOptions { arbiters: arbiters.iter().map(Arbiter::handle).collect(), ..options };

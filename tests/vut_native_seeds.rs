@@ -10,7 +10,7 @@ mod sim;
 use sim::{App, Ends, World};
 use std::time::Duration;
 use versile_io::proto::sim::Rng;
-use versile_io::proto::sim::net::{Loss, Nat, Net, Odds, Renewal, Shape};
+use versile_io::proto::sim::net::{Loss, Marks, Nat, Net, Odds, Renewal, Shape};
 use versile_io::proto::time::Time;
 use versile_io::proto::vut::{CloseReason, Event, Profile, Proof};
 
@@ -35,6 +35,15 @@ fn shape(rng: &mut Rng) -> Shape {
     if rng.chance(70) {
         let rate = 200_000 + rng.magnitude(100_000_000);
         shape = shape.rate(rate).queue(12_000 + rng.magnitude(500_000));
+    }
+    shape = shape.marks(match rng.below(10) {
+        0 => Marks::Cleared,
+        1 => Marks::Changed,
+        2 => Marks::Dropped,
+        _ => Marks::Kept,
+    });
+    if rng.chance(50) {
+        shape = shape.marking(1_000 + rng.magnitude(200_000));
     }
     if rng.chance(70) {
         shape = shape.mtu(rng.between(508, 10_000) as usize);

@@ -9,7 +9,7 @@ mod sim;
 use sim::{App, Ends, World};
 use std::time::Duration;
 use versile_io::proto::sim::Rng;
-use versile_io::proto::sim::net::{Loss, Net, Odds, Shape};
+use versile_io::proto::sim::net::{Loss, Nat, Net, Odds, Renewal, Shape};
 use versile_io::proto::time::Time;
 use versile_io::proto::vut::{CloseReason, Event, Profile};
 
@@ -79,10 +79,21 @@ fn run(seed: u64) {
     }
     let sends = [apps[0].sends, apps[1].sends];
     println!("seed {seed}: {incident:?} {apps:?} {there:?} {back:?}");
+    let mut net = net;
+    // the peer is known by its address, so only bindings that come back as they were
+    let rebinds = rng.chance(15);
+    if rebinds {
+        net = net.behind(Nat::new(Duration::from_secs(30), Renewal::SamePort));
+    }
     let [a, b] = apps;
     let mut world = World::new(Profile::Compat, net, a, b);
     if rng.chance(10) {
         world.net.black_out(Time::from_millis(rng.magnitude(20_000)), Duration::from_millis(rng.magnitude(25_000)));
+    }
+    if rebinds {
+        let at = Time::from_millis(rng.magnitude(20_000));
+        world.run_until(at, |world| world.ends.iter().all(|end| end.closed.is_some()));
+        world.net.nat().expect("there").rebind();
     }
     let reasons = world.run_to_end(Time::from_secs(1800));
     for (n, reason) in reasons.iter().enumerate() {

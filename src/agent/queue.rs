@@ -41,6 +41,7 @@ impl Piece {
 pub(crate) struct WriteQueue {
     first: Option<Piece>,
     /// Behind the first; nothing without one.
+    #[expect(clippy::box_collection, reason = "an idle queue is one pointer here instead of four words")]
     rest: Option<Box<VecDeque<Piece>>>,
     bytes: u64,
     /// What was written since the beginning.

@@ -320,7 +320,9 @@ impl Pair {
             }
             19 => {
                 let (at, bit) = (which(script, self.under_way.len()), script.number() as usize);
-                if let Some((_, _, datagram)) = self.under_way.get_mut(at) {
+                if let Some((_, _, datagram)) =
+                    self.under_way.get_mut(at).filter(|(_, _, datagram)| !datagram.is_empty())
+                {
                     let len = datagram.len();
                     datagram[bit / 8 % len] ^= 1 << (bit % 8);
                 }
@@ -393,6 +395,13 @@ impl Pair {
                     self.deliver(0);
                 }
             }
+        }
+        // who has the secrets can keep a connection that only its own side can give up
+        if self.sides.iter().any(|side| side.betrayed) {
+            for side in &mut self.sides {
+                side.endpoint.abort(self.now);
+            }
+            self.flush();
         }
         let [a, b] = &self.sides;
         for (one, other) in [(a, b), (b, a)] {

@@ -276,7 +276,8 @@ impl World {
                 assert!(burst < 100_000, "it does not stop sending");
                 for datagram in self.buf[..transmit.octets].chunks(transmit.segment) {
                     end.datagrams += 1;
-                    let fate = self.net.send(self.now, side, transmit.to, datagram.to_vec());
+                    let codepoint = transmit.ecn.into();
+                    let fate = self.net.send_marked(self.now, side, transmit.to, datagram.to_vec(), codepoint);
                     if let Some(log) = &mut self.log {
                         log.push(Sent { at: self.now, side, to: transmit.to, data: datagram.to_vec(), fate });
                     }
@@ -311,8 +312,8 @@ impl World {
             end.endpoint.handle_timeout(self.now);
         }
         while let Some(arrival) = self.net.poll(self.now) {
-            let mut packet = arrival.packet;
-            self.ends[arrival.side as usize].endpoint.handle_datagram(self.now, packet.from, &mut packet.data);
+            let (mut packet, mark) = (arrival.packet, arrival.codepoint.into());
+            self.ends[arrival.side as usize].endpoint.handle_marked(self.now, packet.from, mark, &mut packet.data);
         }
         true
     }

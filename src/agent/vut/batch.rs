@@ -1,6 +1,7 @@
 //! `Batch`: datagrams to one address that leave with one system call: all of one size, the last one maybe shorter.
 
 use super::udp::{PAYLOAD_MAX, Udp};
+use crate::proto::vut::EcnMark;
 use crate::proto::vut::native::connection::Transmit;
 use std::cell::RefCell;
 use std::io;
@@ -15,8 +16,8 @@ thread_local! {
 ///
 /// # Invariants
 ///
-/// `octets[sent..used]` are datagrams of `size` to `to`, only the last one may be shorter, and then nothing joins them any more;
-/// behind them is `next`, which did not join them: another address, or larger.
+/// `octets[sent..used]` are datagrams of `size` to `to` with mark `ecn`, only the last one may be shorter, and then nothing joins them any more;
+/// behind them is `next`, which did not join them: another address or congestion mark, or larger.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     octets: Vec<u8>,
@@ -24,6 +25,7 @@ pub(super) struct Batch {
     used: usize,
     size: usize,
     to: Option<SocketAddr>,
+    ecn: Option<EcnMark>,
     next: Option<Transmit<SocketAddr>>,
 }
 
@@ -63,7 +65,9 @@ impl Batch {
         };
         if self.is_empty() {
             self.begin(added);
-        } else if self.to == Some(added.to) && (added.segment == self.size || added.octets <= self.size) {
+        } else if (self.to, self.ecn) == (Some(added.to), added.ecn)
+            && (added.segment == self.size || added.octets <= self.size)
+        {
             self.used += added.octets;
         } else {
             self.next = Some(added);
@@ -74,7 +78,8 @@ impl Batch {
     }
 
     fn begin(&mut self, first: Transmit<SocketAddr>) {
-        (self.sent, self.used, self.size, self.to) = (0, first.octets, first.segment, Some(first.to));
+        (self.sent, self.used, self.size) = (0, first.octets, first.segment);
+        (self.to, self.ecn) = (Some(first.to), first.ecn);
     }
 
     /// Sends what is there. An error that is no `WouldBlock` is given once the datagrams are given up.
@@ -83,7 +88,7 @@ impl Batch {
         while let (false, Some(to)) = (self.is_empty(), self.to) {
             while self.sent < self.used {
                 let end = self.used.min(self.sent + self.size * udp.segments(self.size));
-                match udp.try_send(to, &self.octets[self.sent..end], self.size) {
+                match udp.try_send(to, self.ecn, &self.octets[self.sent..end], self.size) {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(e),
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                     // GSO was refused and is off from now on: one datagram a call
@@ -148,7 +153,7 @@ mod tests {
                     counts[*to] += 1;
                     octets += len;
                 }
-                Some(Transmit { to: peers[*to].local_addr().expect("bound"), octets, segment: lens[0] })
+                Some(Transmit { to: peers[*to].local_addr().expect("bound"), octets, segment: lens[0], ecn: None })
             };
             if batch.add(&udp, MAX, write) == Some(Filled::Full) {
                 flush(&mut batch);

@@ -77,7 +77,8 @@ impl Driver {
     fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         for _ in 0..self.udp.calls().receive {
             let (now, lines) = (self.bell.now(), &mut self.lines);
-            match self.udp.poll_receive(cx, |from, datagram| lines.deliver(now, canonical(from), datagram)) {
+            match self.udp.poll_receive(cx, |from, mark, datagram| lines.deliver(now, canonical(from), mark, datagram))
+            {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Ok(())) => {}
                 // what an earlier datagram of ours met on its way; the peer's silence tells of it
@@ -233,7 +234,7 @@ impl Drop for Driver {
             for _ in 0..LAST_WORDS {
                 let Some(out) = line.endpoint.poll_transmit(now, &mut buf) else { break };
                 let datagrams = buf[..out.octets].chunks(out.segment);
-                datagrams.for_each(|datagram| _ = self.udp.try_send(out.to, datagram, out.segment));
+                datagrams.for_each(|datagram| _ = self.udp.try_send(out.to, out.ecn, datagram, out.segment));
             }
             line.cut();
         }

@@ -12,6 +12,7 @@
 
 use super::line::{Life, Line, LineId};
 use crate::proto::time::Time;
+use crate::proto::vut::EcnMark;
 use crate::proto::vut::native::packet::{ConnectionId, Kind, classify, connection_id};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -112,10 +113,10 @@ impl Lines {
     }
 
     /// Hands a datagram to the one that it is for.
-    pub(super) fn deliver(&mut self, now: Time, from: SocketAddr, datagram: &mut [u8]) {
+    pub(super) fn deliver(&mut self, now: Time, from: SocketAddr, mark: Option<EcnMark>, datagram: &mut [u8]) {
         let Some(id) = self.find(from, datagram) else { return };
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.line.borrow_mut().endpoint.handle_datagram(now, from, datagram);
+        entry.line.borrow_mut().endpoint.handle_marked(now, from, mark, datagram);
         if !std::mem::replace(&mut entry.is_due, true) {
             self.due.push_back(id);
         }

@@ -8,11 +8,12 @@
 //! quinn-udp itself falls back where a system or a driver refuses; the plain form is for measuring, and for where it fails. It cannot
 //! forbid fragments, so paths are not searched beyond [`PLAIN_LARGEST`] in it.
 //!
-//! ECN: quinn-udp tells the mark of what came (`RecvMeta::ecn`) and sets that of what goes (`Transmit::ecn`). Nothing asks for
-//! either yet; they belong beside the address in [`Udp::poll_receive`] and [`Udp::try_send`].
+//! ECN: quinn-udp tells the mark of what came and sets that of what goes. The plain form can do neither, and leaves marks out both
+//! ways; then the peer's connection finds out that its marks are of no use.
 
 use super::address::destination;
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use crate::proto::vut::EcnMark;
+use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
@@ -123,11 +124,11 @@ impl Udp {
         self.batched.is_some()
     }
 
-    /// Receives with one call, and hands out each datagram. `Ready` if there was anything.
+    /// Receives with one call, and hands out each datagram with its congestion mark. `Ready` if there was anything.
     pub(super) fn poll_receive(
         &self,
         cx: &mut Context<'_>,
-        mut take: impl FnMut(SocketAddr, &mut [u8]),
+        mut take: impl FnMut(SocketAddr, Option<EcnMark>, &mut [u8]),
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.socket.poll_recv_ready(cx))?;
@@ -138,12 +139,12 @@ impl Udp {
         }
     }
 
-    fn receive(&self, take: &mut impl FnMut(SocketAddr, &mut [u8])) -> io::Result<()> {
+    fn receive(&self, take: &mut impl FnMut(SocketAddr, Option<EcnMark>, &mut [u8])) -> io::Result<()> {
         ARRIVALS.with_borrow_mut(|room| {
             room.resize(BUFFERS * ROOM, 0);
             match &self.batched {
                 Some(batched) => self.socket.try_io(Interest::READABLE, || self.receive_batch(batched, room, take)),
-                None => self.socket.try_recv_from(room).map(|(len, from)| take(from, &mut room[..len])),
+                None => self.socket.try_recv_from(room).map(|(len, from)| take(from, None, &mut room[..len])),
             }
         })
     }
@@ -152,7 +153,7 @@ impl Udp {
         &self,
         batched: &UdpSocketState,
         room: &mut [u8],
-        take: &mut impl FnMut(SocketAddr, &mut [u8]),
+        take: &mut impl FnMut(SocketAddr, Option<EcnMark>, &mut [u8]),
     ) -> io::Result<()> {
         let mut metas = [RecvMeta::default(); BUFFERS];
         let mut rooms = room.chunks_exact_mut(ROOM);
@@ -161,22 +162,24 @@ impl Udp {
         let filled = batched.recv((&self.socket).into(), &mut slices, &mut metas)?;
         for (slice, meta) in slices.iter_mut().zip(&metas[..filled]) {
             // the stride of an empty datagram is 0
-            slice[..meta.len].chunks_mut(meta.stride.max(1)).for_each(|datagram| take(meta.addr, datagram));
+            let mark = meta.ecn.map(mark_of);
+            slice[..meta.len].chunks_mut(meta.stride.max(1)).for_each(|datagram| take(meta.addr, mark, datagram));
         }
         Ok(())
     }
 
-    /// Sends octets to one address as datagrams of `size`, the last one maybe shorter.
+    /// Sends octets to one address as datagrams of `size`, the last one maybe shorter, all with this mark.
     ///
     /// # Errors
     ///
     /// `WouldBlock`: not now, and nothing was sent. Others: these datagrams are lost.
-    pub(super) fn try_send(&self, to: SocketAddr, octets: &[u8], size: usize) -> io::Result<()> {
+    pub(super) fn try_send(&self, to: SocketAddr, ecn: Option<EcnMark>, octets: &[u8], size: usize) -> io::Result<()> {
         let to = destination(self.local, to);
         let Some(batched) = &self.batched else { return self.socket.try_send_to(octets, to).map(drop) };
         self.socket.try_io(Interest::WRITABLE, || {
             let segment_size = (octets.len() > size).then_some(size);
-            let transmit = Transmit { destination: to, ecn: None, contents: octets, segment_size, src_ip: None };
+            let ecn = ecn.map(codepoint);
+            let transmit = Transmit { destination: to, ecn, contents: octets, segment_size, src_ip: None };
             batched.try_send((&self.socket).into(), &transmit)
         })
     }
@@ -184,5 +187,21 @@ impl Udp {
     /// `Ready` when [`Self::try_send`] is worth another try.
     pub(super) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_send_ready(cx)
+    }
+}
+
+fn mark_of(codepoint: EcnCodepoint) -> EcnMark {
+    match codepoint {
+        EcnCodepoint::Ect0 => EcnMark::Ect0,
+        EcnCodepoint::Ect1 => EcnMark::Ect1,
+        EcnCodepoint::Ce => EcnMark::Ce,
+    }
+}
+
+fn codepoint(mark: EcnMark) -> EcnCodepoint {
+    match mark {
+        EcnMark::Ect0 => EcnCodepoint::Ect0,
+        EcnMark::Ect1 => EcnCodepoint::Ect1,
+        EcnMark::Ce => EcnCodepoint::Ce,
     }
 }

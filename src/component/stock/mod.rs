@@ -117,6 +117,7 @@ pub struct Done<P>(oneshot::Receiver<Box<(P, Outcome)>>);
 
 impl<P> Done<P> {
     /// The same, with the result where it was put; `None` if the actor is gone without a word.
+    #[cfg(feature = "cli")]
     pub(crate) async fn boxed(self) -> Option<Box<(P, Outcome)>> {
         self.0.await.ok()
     }

@@ -95,6 +95,7 @@ pub use config::Config;
 pub use connection::Connection;
 pub use endpoint::{Endpoint, Fresh, Profile, Setup, SetupError};
 pub use event::{CloseReason, Event, WriteError};
+pub use native::acks::EcnMark;
 pub use native::switch::Mode;
 pub use stats::Stats;
 pub use trace::{Record, Tracer};

@@ -31,6 +31,10 @@ pub struct Stats {
     pub ignored: u64,
     /// Octets held to be lost.
     pub lost_octets: u64,
+    /// Probes of the datagram size and of an address that are held to be lost; their octets are not among the lost ones.
+    pub lost_probes: u64,
+    /// Packets of ours that arrived marked "congestion experienced".
+    pub congested: u64,
     /// Retransmission time-outs.
     pub timeouts: u64,
 }

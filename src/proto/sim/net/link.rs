@@ -1,8 +1,9 @@
 //! `Link`: one direction.
 
+use super::Codepoint;
 use super::Packet;
 use super::loss::Loss;
-use super::shape::Shape;
+use super::shape::{Marks, Shape};
 use crate::proto::sim::Rng;
 use crate::proto::time::Time;
 use std::collections::BTreeMap;
@@ -44,6 +45,8 @@ pub struct Counts {
     pub corrupted: u64,
     /// Held back.
     pub reordered: u64,
+    /// Marked "congestion experienced".
+    pub marked: u64,
 }
 
 /// One direction of a path: datagrams in, with the time, and out when theirs has come.
@@ -59,7 +62,7 @@ pub struct Link {
     drawn_at: Time,
     blackouts: Vec<(Time, Time)>,
     /// What is under way, by arrival and then by entry.
-    under_way: BTreeMap<(Time, u64), Packet>,
+    under_way: BTreeMap<(Time, u64), (Packet, Codepoint)>,
     entries: u64,
     counts: Counts,
 }
@@ -110,14 +113,21 @@ impl Link {
 
     /// Takes a datagram.
     pub fn send(&mut self, now: Time, packet: Packet) -> Fate {
+        self.send_marked(now, packet, Codepoint::NotEct)
+    }
+
+    /// Takes a datagram with this codepoint.
+    pub fn send_marked(&mut self, now: Time, packet: Packet, codepoint: Codepoint) -> Fate {
         self.counts.sent += 1;
         self.counts.octets += packet.data.len() as u64;
-        let fate = self.judge(now, packet.data.len());
+        let codepoint = self.marked(now, codepoint);
+        let dropped = codepoint != Codepoint::NotEct && self.shape.marks == Marks::Dropped;
+        let fate = if dropped { Fate::Lost } else { self.judge(now, packet.data.len()) };
         match fate {
             Fate::Arrives(at) => {
                 self.counts.arrive += 1;
                 self.counts.arrive_octets += packet.data.len() as u64;
-                self.carry(at, packet);
+                self.carry(at, packet, codepoint);
             }
             Fate::Full => self.counts.full += 1,
             Fate::Lost | Fate::BlackedOut | Fate::TooLong => self.counts.lost += 1,
@@ -132,8 +142,25 @@ impl Link {
 
     /// The datagram that is due first, if one is due.
     pub fn poll(&mut self, now: Time) -> Option<Packet> {
+        self.poll_marked(now).map(|(packet, _)| packet)
+    }
+
+    /// The same, with the codepoint that it comes with.
+    pub fn poll_marked(&mut self, now: Time) -> Option<(Packet, Codepoint)> {
         self.next_arrival().filter(|at| *at <= now)?;
         self.under_way.pop_first().map(|(_, packet)| packet)
+    }
+
+    fn marked(&mut self, now: Time, codepoint: Codepoint) -> Codepoint {
+        match (codepoint, self.shape.marks) {
+            (Codepoint::NotEct, _) | (_, Marks::Cleared) => Codepoint::NotEct,
+            (Codepoint::Ect0, Marks::Changed) => Codepoint::Ect1,
+            _ if self.shape.rate.is_some() && self.backlog(now) >= self.shape.marks_at => {
+                self.counts.marked += 1;
+                Codepoint::Ce
+            }
+            _ => codepoint,
+        }
     }
 
     fn judge(&mut self, now: Time, len: usize) -> Fate {
@@ -168,11 +195,11 @@ impl Link {
         Fate::Arrives(self.ordered)
     }
 
-    fn carry(&mut self, at: Time, mut packet: Packet) {
+    fn carry(&mut self, at: Time, mut packet: Packet, codepoint: Codepoint) {
         if self.shape.duplicate.draw(&mut self.rng) {
             self.counts.duplicated += 1;
             let later = at + self.up_to(self.shape.held.max(Duration::from_millis(1)));
-            self.put(later, packet.clone());
+            self.put(later, packet.clone(), codepoint);
         }
         if self.shape.corrupt.draw(&mut self.rng) && !packet.data.is_empty() {
             self.counts.corrupted += 1;
@@ -181,12 +208,12 @@ impl Link {
                 packet.data[bit / 8] ^= 1 << (bit % 8);
             }
         }
-        self.put(at, packet);
+        self.put(at, packet, codepoint);
     }
 
-    fn put(&mut self, at: Time, packet: Packet) {
+    fn put(&mut self, at: Time, packet: Packet, codepoint: Codepoint) {
         self.entries += 1;
-        self.under_way.insert((at, self.entries), packet);
+        self.under_way.insert((at, self.entries), (packet, codepoint));
     }
 
     fn up_to(&mut self, most: Duration) -> Duration {
@@ -283,6 +310,26 @@ mod tests {
         }
         let numbers: Vec<_> = out(&mut link).iter().map(|(_, n)| *n).collect();
         assert_eq!(numbers, [0, 31, 32, 33, 34, 35, 36, 37, 38, 39]);
+    }
+
+    #[test]
+    fn a_filling_queue_marks_what_may_be_marked() {
+        let shape = |marks| Shape::default().rate(8_000_000).overhead(0).marking(2000).marks(marks);
+        let got = |marks, sent| {
+            let mut link = Link::new(1, shape(marks));
+            for n in 0..3 {
+                link.send_marked(Time::from_secs(1), packet(n, 1000), sent);
+            }
+            std::iter::from_fn(|| link.poll_marked(Time::from_secs(2)))
+                .map(|(_, codepoint)| codepoint)
+                .collect::<Vec<_>>()
+        };
+        use Codepoint::{Ce, Ect0, Ect1, NotEct};
+        assert_eq!(got(Marks::Kept, Ect0), [Ect0, Ect0, Ce]);
+        assert_eq!(got(Marks::Kept, NotEct), [NotEct; 3]);
+        assert_eq!(got(Marks::Cleared, Ect0), [NotEct; 3]);
+        assert_eq!(got(Marks::Changed, Ect0), [Ect1; 3]);
+        assert_eq!(got(Marks::Dropped, Ect0), []);
     }
 
     #[test]

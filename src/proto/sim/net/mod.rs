@@ -32,7 +32,7 @@ mod shape;
 pub use link::{Counts, Fate, Link};
 pub use loss::{Loss, Odds};
 pub use nat::{Nat, Renewal};
-pub use shape::Shape;
+pub use shape::{Marks, Shape};
 
 use crate::proto::time::Time;
 use std::fmt;
@@ -57,6 +57,46 @@ impl fmt::Display for Address {
 impl crate::proto::vut::native::path::Address for Address {
     fn same_host(&self, other: &Self) -> bool {
         self.host == other.host
+    }
+}
+
+/// What a datagram says of explicit congestion notification (RFC 3168).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Codepoint {
+    /// Not capable: what a queue cannot mark.
+    #[default]
+    NotEct,
+    /// ECT(0).
+    Ect0,
+    /// ECT(1).
+    Ect1,
+    /// Congestion experienced.
+    Ce,
+}
+
+#[cfg(feature = "vut")]
+impl From<Codepoint> for Option<crate::proto::vut::EcnMark> {
+    fn from(codepoint: Codepoint) -> Self {
+        use crate::proto::vut::EcnMark;
+        match codepoint {
+            Codepoint::NotEct => None,
+            Codepoint::Ect0 => Some(EcnMark::Ect0),
+            Codepoint::Ect1 => Some(EcnMark::Ect1),
+            Codepoint::Ce => Some(EcnMark::Ce),
+        }
+    }
+}
+
+#[cfg(feature = "vut")]
+impl From<Option<crate::proto::vut::EcnMark>> for Codepoint {
+    fn from(mark: Option<crate::proto::vut::EcnMark>) -> Self {
+        use crate::proto::vut::EcnMark;
+        match mark {
+            None => Self::NotEct,
+            Some(EcnMark::Ect0) => Self::Ect0,
+            Some(EcnMark::Ect1) => Self::Ect1,
+            Some(EcnMark::Ce) => Self::Ce,
+        }
     }
 }
 
@@ -101,6 +141,8 @@ pub struct Arrival {
     pub side: Side,
     /// The datagram; its `to` is the address that the side itself has.
     pub packet: Packet,
+    /// What it says of congestion.
+    pub codepoint: Codepoint,
 }
 
 /// Two sides and the two links between them.
@@ -157,12 +199,17 @@ impl Net {
 
     /// `side` sends; what becomes of it is known at once, if only to the simulation.
     pub fn send(&mut self, now: Time, side: Side, to: Address, data: Vec<u8>) -> Fate {
+        self.send_marked(now, side, to, data, Codepoint::NotEct)
+    }
+
+    /// The same with a codepoint.
+    pub fn send_marked(&mut self, now: Time, side: Side, to: Address, data: Vec<u8>, codepoint: Codepoint) -> Fate {
         let from = match (side, &mut self.nat) {
             (Side::A, Some(nat)) => nat.outbound(now, to),
             (Side::A, None) => Self::A,
             (Side::B, _) => Self::B,
         };
-        self.links[side as usize].send(now, Packet { from, to, data })
+        self.links[side as usize].send_marked(now, Packet { from, to, data }, codepoint)
     }
 
     /// When the next datagram comes out.
@@ -176,7 +223,7 @@ impl Net {
             let due = |link: &Link| link.next_arrival().unwrap_or(Time::NEVER);
             let from = if due(&self.links[0]) <= due(&self.links[1]) { Side::A } else { Side::B };
             let at = self.links[from as usize].next_arrival().filter(|at| *at <= now)?;
-            let mut packet = self.links[from as usize].poll(now)?;
+            let (mut packet, codepoint) = self.links[from as usize].poll_marked(now)?;
             let side = from.other();
             let taken = match (side, &mut self.nat) {
                 (Side::A, Some(nat)) => {
@@ -188,7 +235,7 @@ impl Net {
                 (Side::B, _) => packet.to == Self::B,
             };
             if taken {
-                return Some(Arrival { side, packet });
+                return Some(Arrival { side, packet, codepoint });
             }
         }
     }

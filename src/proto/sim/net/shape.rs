@@ -18,6 +18,22 @@ pub struct Shape {
     pub(super) held: Duration,
     pub(super) held_least: Duration,
     pub(super) mtu: usize,
+    pub(super) marks_at: u64,
+    pub(super) marks: Marks,
+}
+
+/// What a path does with the congestion marks of datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Marks {
+    /// Leaves them.
+    #[default]
+    Kept,
+    /// Clears them.
+    Cleared,
+    /// Makes ECT(1) of ECT(0).
+    Changed,
+    /// Drops what is marked.
+    Dropped,
 }
 
 impl Default for Shape {
@@ -42,6 +58,8 @@ impl Shape {
             held: Duration::ZERO,
             held_least: Duration::ZERO,
             mtu: 65_507,
+            marks_at: u64::MAX,
+            marks: Marks::Kept,
         }
     }
 
@@ -118,6 +136,20 @@ impl Shape {
     #[must_use]
     pub fn reorder_by(mut self, odds: Odds, held: Duration) -> Self {
         (self.reorder, self.held, self.held_least) = (odds, held, held);
+        self
+    }
+
+    /// What finds so many octets waiting for the rate, or more, is marked "congestion experienced" if it may be; what may not is not dropped.
+    #[must_use]
+    pub fn marking(mut self, octets: u64) -> Self {
+        self.marks_at = octets;
+        self
+    }
+
+    /// What becomes of congestion marks.
+    #[must_use]
+    pub fn marks(mut self, marks: Marks) -> Self {
+        self.marks = marks;
         self
     }
 

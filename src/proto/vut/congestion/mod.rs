@@ -1,7 +1,7 @@
 //! Congestion control: how much may be under way, and how fast it leaves.
 //!
 //! ```text
-//!   connection ──on_sent, on_ack, on_loss, on_recovered, on_spurious, on_idle──▶ Controller
+//!   connection ──on_sent, on_ack, on_loss, on_ecn, on_recovered, on_spurious, on_idle──▶ Controller
 //!              ◀── window(): octets that may be in flight
 //!              ◀── pacing_rate(): octets per second, taken by the Pacer
 //! ```
@@ -126,6 +126,10 @@ pub struct Ecn {
     pub marked: u64,
     /// In flight.
     pub in_flight: u64,
+    /// Octets delivered so far.
+    pub delivered: u64,
+    /// Octets held to be lost so far.
+    pub lost: u64,
 }
 
 /// What a controller shows to a trace.
@@ -168,9 +172,11 @@ pub trait Controller: fmt::Debug + Send {
         let _ = (now, idle);
     }
 
-    /// Marks arrived.
+    /// Marks arrived on what was sent after the last slowing down: at most once per window, as [`LossKind::First`]. What does not know
+    /// better slows down as for a loss in which nothing was lost (RFC 9002 section 7.1).
     fn on_ecn(&mut self, ecn: &Ecn) {
-        let _ = ecn;
+        let Ecn { now, in_flight, delivered, lost, .. } = *ecn;
+        self.on_loss(&Loss { now, bytes: 0, in_flight, kind: LossKind::First, snapshot: None, delivered, lost });
     }
 
     /// Segments may now have this many octets; what is in flight keeps its size.

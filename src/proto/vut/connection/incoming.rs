@@ -126,7 +126,9 @@ impl Connection {
             let (ack, end) = (connection.receiver.next(), connection.told_end().min(connection.receiver.advertised()));
             connection.owed.owe(Owed::Again { ack, end });
         };
-        match self.receiver.on_data(seq, data) {
+        let taken = self.receiver.on_data(seq, data);
+        let refused = matches!(taken, Taken::Refused(_));
+        match taken {
             Taken::InOrder => {
                 self.owed.owe(Owed::New(self.receiver.next()));
                 self.on_news(now);
@@ -152,7 +154,10 @@ impl Connection {
                 again(self);
             }
         }
-        if let Input::Ending { since } = &mut self.input {
+        // what will never be taken brings the end no nearer
+        if let Input::Ending { since } = &mut self.input
+            && !refused
+        {
             *since = now;
         }
     }

@@ -109,7 +109,7 @@ impl<A: Address> Endpoint<A> {
             }
             Talk::Over => return None,
         };
-        Some(Transmit { to, octets, segment: octets })
+        Some(Transmit { to, octets, segment: octets, ecn: None })
     }
 
     /// When [`Self::handle_timeout`] and then [`Self::poll_transmit`] are to be called if nothing happens before. It may be in the past.

@@ -23,6 +23,7 @@ use crate::proto::time::Time;
 use crate::proto::vut::connection::Connection as Compat;
 use crate::proto::vut::event::{CloseReason, Event};
 use crate::proto::vut::greeting::{Greeting, Wish, legacy_input};
+use crate::proto::vut::native::acks::EcnMark;
 use crate::proto::vut::native::connection::{Connection as Native, Start};
 use crate::proto::vut::native::handshake::{Handshake, Own};
 use crate::proto::vut::native::keys::{Ephemeral, HandshakeKeys};
@@ -117,20 +118,26 @@ impl<A: Address> Endpoint<A> {
 
     /// A datagram came from `from`; its octets may be overwritten. What is not authentic changes nothing but a counter.
     pub fn handle_datagram(&mut self, now: Time, from: A, datagram: &mut [u8]) {
+        self.handle_marked(now, from, None, datagram);
+    }
+
+    /// The same for an owner that sees the congestion mark of what arrives; only the native profile heeds it. An owner that does
+    /// not see it leaves `mark` out for every datagram: then the peer finds out that marking is of no use.
+    pub fn handle_marked(&mut self, now: Time, from: A, mark: Option<EcnMark>, datagram: &mut [u8]) {
         match classify(datagram) {
-            Some(Kind::Packet) => self.on_packet(now, from, datagram),
+            Some(Kind::Packet) => self.on_packet(now, from, mark, datagram),
             Some(Kind::Negotiation) => self.on_negotiation(now, from, datagram),
             Some(Kind::Legacy) => self.on_legacy(now, from, datagram),
             None => self.stats.forged += 1,
         }
     }
 
-    fn on_packet(&mut self, now: Time, from: A, datagram: &mut [u8]) {
+    fn on_packet(&mut self, now: Time, from: A, mark: Option<EcnMark>, datagram: &mut [u8]) {
         let Talk::Native(native) = &mut self.talk else {
             self.stats.ignored += 1;
             return;
         };
-        native.handle_packet(now, from, datagram);
+        native.handle_packet(now, from, mark, datagram);
         if native.is_connected() && self.switch.state() == State::Native {
             let _ = self.switch.handle(Input::Packet);
         }

@@ -15,7 +15,7 @@
 
 use super::loss::{Outcome, probe_timeout, rtt::Rtt};
 use crate::proto::time::Time;
-use crate::proto::vut::congestion::{Ack, Controller, Loss, LossKind, MakeController, RateSample, Sent};
+use crate::proto::vut::congestion::{Ack, Controller, Ecn, Loss, LossKind, MakeController, RateSample, Sent};
 use crate::proto::vut::pacer::Pacer;
 
 /// Losses over so many PTO are persistent congestion (RFC 9002 section 7.6.1).
@@ -58,6 +58,8 @@ struct Recovery {
     open: bool,
     /// Octets taken for lost, less those that arrived after all.
     missing: u64,
+    /// It began with a mark, which is no mistake whatever arrives.
+    marked: bool,
 }
 
 /// Congestion control of one path.
@@ -146,6 +148,21 @@ impl Control {
         }
     }
 
+    /// An acknowledgement says that `marked` packets met a queue that fills. Within a recovery that says nothing new.
+    pub fn on_marked(&mut self, now: Time, marked: u64, newest: Newest, view: View<'_>) {
+        if self
+            .recovery
+            .as_ref()
+            .is_some_and(|recovery| newest.acknowledged.is_none_or(|number| number < recovery.from))
+        {
+            return;
+        }
+        // nothing is missing, so nothing can show that it was a mistake
+        self.recovery = Some(Recovery { from: view.next_number, open: true, missing: 0, marked: true });
+        let View { in_flight, delivered, lost, .. } = view;
+        self.controller.on_ecn(&Ecn { now, marked, in_flight, delivered, lost });
+    }
+
     fn tell_acknowledged(&mut self, now: Time, outcome: &Outcome, view: View<'_>) {
         if let Some(sample) = &outcome.rate
             && sample.prior_delivered >= self.round_ends
@@ -187,7 +204,9 @@ impl Control {
         };
         match &mut self.recovery {
             Some(recovery) if kind == LossKind::More => recovery.missing += outcome.lost,
-            recovery => *recovery = Some(Recovery { from: view.next_number, open: true, missing: outcome.lost }),
+            recovery => {
+                *recovery = Some(Recovery { from: view.next_number, open: true, missing: outcome.lost, marked: false })
+            }
         }
         self.controller.on_loss(&Loss {
             now,
@@ -202,7 +221,9 @@ impl Control {
 
     /// So many octets were not lost.
     fn undo(&mut self, now: Time, spurious: u64) {
-        let Some(recovery) = self.recovery.as_mut().filter(|recovery| spurious > 0 && recovery.missing > 0) else {
+        let Some(recovery) =
+            self.recovery.as_mut().filter(|recovery| spurious > 0 && recovery.missing > 0 && !recovery.marked)
+        else {
             return;
         };
         recovery.missing = recovery.missing.saturating_sub(spurious);
@@ -265,6 +286,9 @@ mod tests {
         }
         fn on_spurious(&mut self, _: Time) {
             self.note("spurious".into());
+        }
+        fn on_ecn(&mut self, ecn: &Ecn) {
+            self.note(format!("{} marked of {}", ecn.marked, ecn.in_flight));
         }
         fn on_idle(&mut self, _: Time, _: Duration) {
             self.note("idle".into());
@@ -335,6 +359,28 @@ mod tests {
         assert_eq!(bench.ack(82, &[(5, 5), (0, 0)]), ["ack 1000 of 7000 round 1", "First 4000 of 6000"]);
         assert_eq!(bench.ack(83, &[(2, 5), (0, 0)]), ["ack 3000 of 2000 round 1"]);
         assert_eq!(bench.ack(84, &[(0, 5)]), ["spurious", "ack 1000 of 2000 round 1"]);
+    }
+
+    #[test]
+    fn marks_of_one_flight_are_one_signal() {
+        let mut bench = Bench::new();
+        let marked = |bench: &mut Bench, number: u64| {
+            let newest = Newest { acknowledged: Some(number), lost: None };
+            bench.control.on_marked(Time::from_millis(90), 2, newest, View::of(&bench.ledger));
+            std::mem::take(&mut *bench.spy.0.lock().expect("one thread"))
+        };
+        bench.send(1, 8);
+        bench.ack(81, &[(0, 0)]);
+        assert_eq!(marked(&mut bench, 0), ["2 marked of 7000"]);
+        bench.send(82, 2); // 8, 9
+        assert_eq!(marked(&mut bench, 5), Vec::<String>::new());
+        assert_eq!(bench.ack(84, &[(6, 7), (0, 0)]), ["ack 2000 of 9000 round 1", "More 5000 of 7000"], "one recovery");
+        assert_eq!(bench.ack(85, &[(0, 7)]), ["ack 5000 of 2000 round 1"], "and no mistake");
+        bench.ack(90, &[(0, 9)]);
+        assert_eq!(marked(&mut bench, 9), ["2 marked of 0"], "it was sent after the first");
+        assert_eq!(marked(&mut bench, 9), Vec::<String>::new());
+        bench.send(91, 1);
+        assert_eq!(marked(&mut bench, 10), ["2 marked of 1000"]);
     }
 
     #[test]

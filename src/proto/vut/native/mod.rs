@@ -27,12 +27,14 @@
 //! | how a direction ends | `close` |
 //! | where is the peer | [`path`] |
 //! | how large may a datagram be | [`mtu`] |
+//! | does the path carry congestion marks | [`ecn`] |
 
 pub mod acks;
 mod blocks;
 mod close;
 pub mod connection;
 pub mod control;
+pub mod ecn;
 pub mod frames;
 pub mod handshake;
 pub mod keys;

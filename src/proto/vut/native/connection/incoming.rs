@@ -1,12 +1,12 @@
 //! A datagram comes in: an N, or a packet. A packet is opened, then all its frames are checked, then it is used whole, or dropped
 //! whole as if it had not come.
 
-use super::{Cargo, Connection, Keys, Life, Purpose};
+use super::{Cargo, Connection, Keys, Life, Probes, Purpose};
 use crate::proto::time::Time;
 use crate::proto::vut::closing::Proof;
 use crate::proto::vut::congestion::INITIAL_SEGMENTS;
 use crate::proto::vut::event::{CloseReason, Event};
-use crate::proto::vut::native::acks::Press;
+use crate::proto::vut::native::acks::{EcnMark, Press};
 use crate::proto::vut::native::close::{Input, Note, Output};
 use crate::proto::vut::native::control::{Control, Newest, View};
 use crate::proto::vut::native::frames::{AckView, Frame, Frames};
@@ -18,6 +18,20 @@ use crate::proto::vut::native::packet::OpenError;
 use crate::proto::vut::native::path::{Address, Arrival, Keeps, PathEffect, PathTimes};
 use crate::proto::vut::trace::Record;
 use std::time::Duration;
+
+/// What became of the packets of one acknowledgement.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fates {
+    newest: Newest,
+    /// Packets with ECT(0) that arrived.
+    marked: u64,
+}
+
+/// What the ledger says, less the probes that got lost: they say nothing about congestion.
+fn view(ledger: &Ledger<Cargo>, probes: Probes) -> View<'_> {
+    let view = View::of(ledger);
+    View { lost: view.lost - probes.lost_octets, ..view }
+}
 
 impl<A: Address> Connection<A> {
     /// An authentic hello with the bit came, again: the peer may have neither our hello nor our N.
@@ -88,7 +102,8 @@ impl<A: Address> Connection<A> {
     }
 
     /// A datagram came that says it is a packet. It is opened in place. What does not open changes nothing but a counter.
-    pub fn handle_packet(&mut self, now: Time, from: A, datagram: &mut [u8]) {
+    /// `mark` is the congestion mark with which it came, if the owner can see that.
+    pub fn handle_packet(&mut self, now: Time, from: A, mark: Option<EcnMark>, datagram: &mut [u8]) {
         let (pto, octets) = (self.times.pto, datagram.len());
         let opened = match &mut self.keys {
             Keys::Shaking(handshake) => handshake.open(datagram, now, pto),
@@ -119,7 +134,7 @@ impl<A: Address> Connection<A> {
             }
             press = press.max(Press::of(&frame));
         }
-        self.acks.on_packet(opened.number, now, press, None);
+        self.acks.on_packet(opened.number, now, press, mark);
         let arrival = Arrival { from, highest: opened.highest, octets };
         let (times, key, count) = (self.times, &self.challenges, &mut self.challenged);
         let effect = self.path.on_packet(arrival, now, times, || {
@@ -267,13 +282,17 @@ impl<A: Address> Connection<A> {
     }
 
     fn on_ack(&mut self, now: Time, ack: &AckView<'_>) {
+        let newest = self.ledger.largest();
         match self.ledger.on_ack(ack.ranges(), Duration::from_micros(ack.delay), now) {
             Ok(outcome) => {
                 if outcome.rtt.is_some() {
                     self.times = PathTimes::of(self.ledger.rtt());
                     self.acks.set_round_trip(self.ledger.rtt().smoothed());
                 }
-                self.on_outcome(now, outcome, "acknowledgement");
+                let fates = self.on_outcome(now, outcome, "acknowledgement");
+                if self.ledger.largest() > newest {
+                    self.on_marks(now, ack, fates);
+                }
             }
             Err(_) => {
                 // it is of no use any more, and our ABORT needs one
@@ -285,24 +304,44 @@ impl<A: Address> Connection<A> {
         }
     }
 
+    /// What the marks on what arrived say of the path, and of its queue.
+    fn on_marks(&mut self, now: Time, ack: &AckView<'_>, fates: Fates) {
+        let failed = self.ecn.has_failed();
+        let congested = self.ecn.on_ack(fates.marked, ack.ecn);
+        if congested > 0 {
+            self.stats.congested += congested;
+            self.control.on_marked(now, congested, fates.newest, view(&self.ledger, self.probes));
+            self.trace_window(now);
+        }
+        if self.ecn.has_failed() && !failed {
+            self.trace(now, Record::State { of: "ecn", state: "failed" });
+        }
+    }
+
     /// What became of packets.
-    pub(super) fn on_outcome(&mut self, now: Time, mut outcome: Outcome, how: &'static str) {
-        let mut newest = Newest::default();
+    pub(super) fn on_outcome(&mut self, now: Time, mut outcome: Outcome, how: &'static str) -> Fates {
+        let (mut newest, mut marked) = (Newest::default(), 0);
         let mut lost: Vec<(u64, u16)> = Vec::new();
         while let Some(fate) = self.ledger.poll_event() {
             match &fate {
                 Fate::Acknowledged(sent) | Fate::Spurious(sent) => {
                     newest.note(&fate);
+                    marked += u64::from(sent.info.marked);
                     self.mtu.on_acknowledged(sent.number, sent.size, now);
                     self.on_cargo_arrived(sent);
                 }
                 Fate::Lost(sent) => {
                     lost.push((sent.number, sent.size));
+                    if sent.info.marked {
+                        self.ecn.on_lost();
+                    }
                     if sent.info.purpose == Purpose::Usual {
                         newest.note(&fate);
                     } else if sent.eliciting {
                         // its loss says nothing about congestion
                         outcome.lost -= u64::from(sent.size);
+                        self.probes.lost += 1;
+                        self.probes.lost_octets += u64::from(sent.size);
                     }
                     self.on_cargo_lost(&sent.info);
                 }
@@ -311,12 +350,13 @@ impl<A: Address> Connection<A> {
         if !lost.is_empty() {
             self.mtu.on_lost(lost, self.ledger.next_number(), now);
         }
-        self.control.on_outcome(now, &outcome, newest, View::of(&self.ledger));
+        self.control.on_outcome(now, &outcome, newest, view(&self.ledger, self.probes));
         self.follow_size();
         if outcome.lost > 0 {
             self.trace(now, Record::Lost { octets: outcome.lost, how });
         }
         self.trace_window(now);
+        Fates { newest, marked }
     }
 
     fn follow_size(&mut self) {
@@ -368,6 +408,7 @@ impl<A: Address> Connection<A> {
                 if moved.keeps == Keeps::Nothing {
                     self.ledger.new_path();
                     self.times = PathTimes::of(self.ledger.rtt());
+                    self.ecn.new_path();
                     self.mtu = MtuSearch::new(self.largest);
                     self.size = BASE_DATAGRAM;
                     self.control = Control::new(self.config.controller, BASE_DATAGRAM);

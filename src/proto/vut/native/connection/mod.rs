@@ -38,9 +38,10 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
-use super::acks::Acks;
+use super::acks::{Acks, EcnMark};
 use super::close::{AbortCode, Input, Note, Notes, Notices, Output};
 use super::control::Control;
+use super::ecn::EcnSender;
 use super::handshake::{Handshake, Repeats, Settled};
 use super::loss::Ledger;
 use super::mtu::MtuSearch;
@@ -66,6 +67,9 @@ pub struct Transmit<A> {
     pub octets: usize,
     /// The octets of each datagram but the last, which may be shorter.
     pub segment: usize,
+    /// The codepoint of explicit congestion notification for all of them; none: not capable. An owner that cannot set it leaves it
+    /// out, and the connection notices.
+    pub ecn: Option<EcnMark>,
 }
 
 /// What the connection brings of its own besides the handshake.
@@ -119,6 +123,13 @@ enum Purpose {
     Address,
 }
 
+/// What was sent only to find out something, and lost.
+#[derive(Clone, Copy, Debug, Default)]
+struct Probes {
+    lost: u64,
+    lost_octets: u64,
+}
+
 /// What a packet carried, as far as something must follow from its fate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Cargo {
@@ -128,6 +139,8 @@ struct Cargo {
     window: Option<u64>,
     /// The largest number that its ACK told.
     told: Option<u64>,
+    /// Sent with ECT(0).
+    marked: bool,
 }
 
 /// When our N is sent.
@@ -169,6 +182,9 @@ pub struct Connection<A> {
     mtu: MtuSearch,
     /// What follows from the round trip, which is known anew at each sample.
     times: PathTimes,
+    ecn: EcnSender,
+    /// Of the lost ones: probes of the datagram size, whose loss is no loss of data.
+    probes: Probes,
     /// The datagram size that congestion control knows.
     size: u16,
     control: Control,
@@ -213,6 +229,8 @@ impl<A: Address> Connection<A> {
             largest: start.largest,
             mtu: MtuSearch::new(BASE_DATAGRAM),
             times: PathTimes::of(Ledger::<Cargo>::new().rtt()),
+            ecn: EcnSender::new(),
+            probes: Probes::default(),
             size: BASE_DATAGRAM,
             control: Control::new(config.controller, BASE_DATAGRAM),
             ledger: Ledger::new(),

@@ -13,6 +13,7 @@
 use super::{Cargo, Connection, Keys, Life, Purpose, Transmit};
 use crate::proto::time::Time;
 use crate::proto::vut::event::CloseReason;
+use crate::proto::vut::native::acks::EcnMark;
 use crate::proto::vut::native::close::{AbortCode, Note};
 use crate::proto::vut::native::frames::{Frame, FrameWriter, NoRoom, varint_len};
 use crate::proto::vut::native::loss::Sent;
@@ -47,22 +48,23 @@ impl<A: Address> Connection<A> {
         if let Some(first) = self.poll_single(now, buf) {
             return Some(first);
         }
+        let ecn = self.ecn.marks().then_some(EcnMark::Ect0);
         let mut ready = self.ready(now);
-        let first = self.usual(now, buf, &mut ready)?;
+        let first = self.usual(now, buf, ecn, &mut ready)?;
         let (mut octets, mut last, mut count) = (first, first, 1);
         let full = usize::from(self.mtu.current());
         while last == first && first == full && count < BATCH && octets + full <= buf.len().min(BATCH_OCTETS) {
-            let Some(next) = self.usual(now, &mut buf[octets..], &mut ready) else { break };
+            let Some(next) = self.usual(now, &mut buf[octets..], ecn, &mut ready) else { break };
             last = next;
             octets += next;
             count += 1;
         }
-        Some(Transmit { to: self.path.current(), octets, segment: first })
+        Some(Transmit { to: self.path.current(), octets, segment: first, ecn })
     }
 
     /// What goes out alone.
     fn poll_single(&mut self, now: Time, buf: &mut [u8]) -> Option<Transmit<A>> {
-        let single = |to, octets| Transmit { to, octets, segment: octets };
+        let single = |to, octets| Transmit { to, octets, segment: octets, ecn: None };
         if let Some(octets) = self.negotiation(now, buf) {
             return Some(single(self.path.current(), octets));
         }
@@ -145,7 +147,7 @@ impl<A: Address> Connection<A> {
         if waits { self.control.ready(now, self.ledger.in_flight()) } else { 0 }
     }
 
-    fn usual(&mut self, now: Time, buf: &mut [u8], ready: &mut u64) -> Option<usize> {
+    fn usual(&mut self, now: Time, buf: &mut [u8], ecn: Option<EcnMark>, ready: &mut u64) -> Option<usize> {
         if self.sealer.is_none() || self.is_blocked() {
             return None;
         }
@@ -166,7 +168,7 @@ impl<A: Address> Connection<A> {
             return None;
         }
         let mut writer = FrameWriter::new(&mut buf[HEADER..size - TAG]);
-        let mut cargo = Cargo::default();
+        let mut cargo = Cargo { marked: ecn.is_some(), ..Cargo::default() };
         if self.acks.is_due(now) || self.acks.has_news() {
             cargo.told = self.acks.write(&mut writer, now).ok();
         }
@@ -298,6 +300,9 @@ impl<A: Address> Connection<A> {
         };
         let data = cargo.pieces.iter().flatten().map(|piece| piece.end - piece.start).sum();
         let size = u16::try_from(length).unwrap_or(u16::MAX);
+        if cargo.marked {
+            self.ecn.on_sent();
+        }
         self.ledger.on_sent(Sent { number, size, eliciting, at: now, info: cargo });
         if eliciting {
             self.control.on_sent(now, size, self.ledger.in_flight(), self.ledger.rtt());

@@ -1,6 +1,6 @@
 //! What the owner wants, and what it can ask.
 
-use super::{Connection, Keys, Life};
+use super::{Connection, Keys, Life, Probes};
 use crate::proto::time::Time;
 use crate::proto::vut::event::{CloseReason, Event, WriteError};
 use crate::proto::vut::native::close::{Input, Note, Output};
@@ -140,7 +140,8 @@ impl<A: Address> Connection<A> {
 
     /// What was counted.
     pub fn stats(&self) -> Stats {
-        Stats { lost_octets: self.ledger.lost(), ..self.stats }
+        let Probes { lost, lost_octets } = self.probes;
+        Stats { lost_octets: self.ledger.lost() - lost_octets, lost_probes: lost, ..self.stats }
     }
 
     /// The smoothed round trip, if there was a sample.
@@ -156,6 +157,11 @@ impl<A: Address> Connection<A> {
     /// The octets of a full datagram on this path.
     pub const fn datagram(&self) -> u16 {
         self.mtu.current()
+    }
+
+    /// True once the path was seen to carry congestion marks, none once it was seen not to.
+    pub fn carries_marks(&self) -> Option<bool> {
+        (!self.ecn.has_failed()).then(|| self.ecn.is_capable())
     }
 
     /// The most that it may become.

@@ -67,7 +67,7 @@ impl Two {
                     if datagram[0] & 0x08 != 0 {
                         to.handle_negotiation(self.now, from, &datagram);
                     } else {
-                        to.handle_packet(self.now, from, &mut datagram);
+                        to.handle_packet(self.now, from, None, &mut datagram);
                     }
                 }
             }

@@ -57,9 +57,10 @@ impl<A: Address> Connection<A> {
         }
         match self.ledger.handle_timeout(now) {
             Timeout::None => {}
-            Timeout::Lost(outcome) => self.on_outcome(now, outcome, "late"),
+            Timeout::Lost(outcome) => _ = self.on_outcome(now, outcome, "late"),
             Timeout::Probe { .. } => {
                 self.stats.timeouts += 1;
+                self.ecn.on_silence();
                 self.probe = true;
                 self.trace(now, Record::State { of: "recovery", state: "probe" });
             }

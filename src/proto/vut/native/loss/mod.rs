@@ -196,6 +196,11 @@ impl<T: Clone> Ledger<T> {
         self.in_flight
     }
 
+    /// The highest number acknowledged.
+    pub const fn largest(&self) -> Option<u64> {
+        self.largest
+    }
+
     /// Octets delivered so far.
     pub const fn delivered(&self) -> u64 {
         self.sampler.delivered()
