@@ -60,6 +60,8 @@ impl<A: Address> Connection<A> {
             Timeout::Lost(outcome) => self.on_outcome(now, outcome, "late"),
             Timeout::Probe { .. } => {
                 self.stats.timeouts += 1;
+                self.mtu.on_silence();
+                self.follow_size();
                 self.probe = true;
                 self.trace(now, Record::State { of: "recovery", state: "probe" });
             }
