@@ -200,6 +200,7 @@ impl MtuSearch {
     }
 
     fn failed(&mut self, size: u16, now: Time) {
+        self.trial.take_if(|trial| *trial >= size);
         self.ceiling = (size - 1).max(self.current);
         self.next_size(now);
     }
@@ -298,6 +299,19 @@ mod tests {
         let mut mtu = MtuSearch::new(1452);
         mtu.on_too_big(Time::ZERO);
         assert_eq!(mtu.poll_probe(Time::ZERO), Some(1232));
+    }
+
+    #[test]
+    fn data_begins_at_1232_and_goes_back_if_that_does_not_pass() {
+        let mut mtu = MtuSearch::new(1452);
+        assert_eq!(mtu.current(), 1232);
+        mtu.on_acknowledged(1, 1232, Time::ZERO);
+        mtu.on_silence();
+        assert_eq!(mtu.current(), 1232, "known to pass");
+        let mut mtu = MtuSearch::new(1452);
+        assert!(!mtu.on_lost([(1, 1232)], 2, Time::ZERO));
+        assert_eq!(mtu.current(), 508);
+        assert_eq!(MtuSearch::new(600).current(), 600);
     }
 
     #[test]
