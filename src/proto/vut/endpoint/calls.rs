@@ -105,6 +105,9 @@ impl<A: Address> Endpoint<A> {
                 let octets = greeting.poll_transmit(now, flags, &self.keys, buf)?;
                 self.stats.sent += 1;
                 self.stats.sent_octets += octets as u64;
+                if self.switch.on_hello_sent() {
+                    self.become_native(now);
+                }
                 octets
             }
             Talk::Over => return None,
@@ -125,7 +128,13 @@ impl<A: Address> Endpoint<A> {
     /// The next thing to tell the owner.
     pub fn poll_event(&mut self) -> Option<Event> {
         match &mut self.talk {
-            Talk::Native(native) => native.poll_event(),
+            Talk::Native(native) => native.poll_event().map(|event| match event {
+                // only 0.8 was heard, which is why there was no answer
+                Event::Closed(CloseReason::NoAnswer) if self.switch.peer_is_legacy() => {
+                    Event::Closed(CloseReason::OnlyLegacy)
+                }
+                event => event,
+            }),
             Talk::Compat(compat) => compat.poll_event(),
             Talk::Greeting(_) | Talk::Over => self.events.pop_front(),
         }

@@ -1,7 +1,7 @@
 //! `Endpoint`: one connection in whichever profile the peer speaks.
 //!
 //! ```text
-//!   greeting ── hello with the bit, or an N ──▶ native: native::connection::Connection
+//!   greeting ── hello with the bit, or an N, or nothing else is spoken ──▶ native: native::connection::Connection
 //!      ├─────── hello without the bit ───────▶ compat: Connection, of the 0.8 profile
 //!      └─────── nobody, for 30 s ────────────▶ over
 //! ```

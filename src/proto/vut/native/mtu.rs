@@ -14,6 +14,12 @@
 //! Sizes tried: first those that real paths have, up; when one fails below the size of an Ethernet path, halves of what is
 //! left (tunnels have any overhead); above it, none (a path has jumbo frames or not).
 //!
+//! # On trial
+//!
+//! Data does not wait for the search: from the beginning it leaves in datagrams of 1,232 octets, which every path of IPv6
+//! carries (RFC 8200 section 5). That size is on trial until such a datagram is acknowledged. If one is lost, or the probe timer
+//! fires, before that happens, the path may be narrower: data goes on at 508, and the search decides.
+//!
 //! # Black hole
 //!
 //! A path may stop carrying what it carried. Sizes above the base are suspected by each round of losses in which one was lost
@@ -38,6 +44,8 @@ pub const SUSPICIONS: u32 = 3;
 const PLATEAUS: [u16; 7] = [1232, 1452, 1472, 8952, 8972, 16_000, 32_000];
 /// The first size tried: what almost every path carries. Starting at 1,232 would cost a round trip for nothing.
 const FIRST: u16 = 1452;
+/// The size on trial: IPv6's least MTU.
+const TRIAL: u16 = 1232;
 /// Above it, a failed size is not searched below.
 const ETHERNET: u16 = 1472;
 /// Two sizes nearer than this are one.
@@ -58,7 +66,7 @@ enum Search {
 /// # Invariants
 ///
 /// * 508 <= `current` <= `ceiling` <= `limit`
-/// * `current` rises only when a probe of that size was acknowledged.
+/// * `current` rises only when a datagram of that size was acknowledged; until then a size may be on trial.
 #[derive(Clone, Debug)]
 pub struct MtuSearch {
     current: u16,
@@ -67,6 +75,8 @@ pub struct MtuSearch {
     limit: u16,
     search: Search,
     suspicions: u32,
+    /// Used for data, and not yet known to pass.
+    trial: Option<u16>,
     /// Losses of packets below this number belong to a round that was counted, or are older than a success.
     counted_below: u64,
 }
@@ -81,15 +91,26 @@ impl MtuSearch {
             limit,
             search: Search::Resting(Time::NEVER),
             suspicions: 0,
+            trial: Some(TRIAL.min(limit)).filter(|size| *size > BASE_DATAGRAM),
             counted_below: 0,
         };
         mtu.next_size(Time::ZERO);
         mtu
     }
 
-    /// The largest datagram that the path is known to carry.
-    pub const fn current(&self) -> u16 {
-        self.current
+    /// The most that the path may carry: what [`new`](Self::new) was told.
+    pub const fn limit(&self) -> u16 {
+        self.limit
+    }
+
+    /// The size of datagrams: the largest that the path is known to carry, or the one on trial.
+    pub fn current(&self) -> u16 {
+        self.trial.unwrap_or_default().max(self.current)
+    }
+
+    /// Nothing came back: a size on trial may be why.
+    pub fn on_silence(&mut self) {
+        self.trial = None;
     }
 
     /// The size of the probe that should be sent now, if any. Tell [`on_probe_sent`](Self::on_probe_sent).
@@ -134,6 +155,10 @@ impl MtuSearch {
             self.suspicions = 0;
             self.counted_below = number + 1;
         }
+        if self.trial.is_some_and(|trial| trial <= size) {
+            self.current = self.current.max(TRIAL.min(self.limit));
+            self.trial = None;
+        }
         if let Search::Probing { size, number: probe, .. } = self.search
             && number == probe
         {
@@ -155,6 +180,7 @@ impl MtuSearch {
                         self.search = Search::Searching { size, lost: lost + 1 };
                     }
                 }
+                _ if self.trial == Some(size) => self.trial = None,
                 _ => suspicious |= size > BASE_DATAGRAM && size <= self.current && number >= self.counted_below,
             }
         }
@@ -174,6 +200,7 @@ impl MtuSearch {
     }
 
     fn failed(&mut self, size: u16, now: Time) {
+        self.trial.take_if(|trial| *trial >= size);
         self.ceiling = (size - 1).max(self.current);
         self.next_size(now);
     }
@@ -272,6 +299,19 @@ mod tests {
         let mut mtu = MtuSearch::new(1452);
         mtu.on_too_big(Time::ZERO);
         assert_eq!(mtu.poll_probe(Time::ZERO), Some(1232));
+    }
+
+    #[test]
+    fn data_begins_at_1232_and_goes_back_if_that_does_not_pass() {
+        let mut mtu = MtuSearch::new(1452);
+        assert_eq!(mtu.current(), 1232);
+        mtu.on_acknowledged(1, 1232, Time::ZERO);
+        mtu.on_silence();
+        assert_eq!(mtu.current(), 1232, "known to pass");
+        let mut mtu = MtuSearch::new(1452);
+        assert!(!mtu.on_lost([(1, 1232)], 2, Time::ZERO));
+        assert_eq!(mtu.current(), 508);
+        assert_eq!(MtuSearch::new(600).current(), 600);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! | compat | compat | take | take | drop | - | take |
 //!
 //! * "-": cannot be, for there are no keys. It is dropped.
+//! * A side in mode native does not wait: it is in state native once its first hello has left, so its N follows at once.
 //! * A side in mode native that hears only H without the bit waits until the handshake times out, and then says why
 //!   ([`Switch::peer_is_legacy`]). It does not give up at once: the H may be recorded.
 //! * In auto and compat state a valid N shows that the peer is native, so the H without the bit was not from this
@@ -133,6 +134,15 @@ impl Switch {
     /// True if packets of the native profile, and nothing else but our N, may be sent.
     pub const fn is_native(&self) -> bool {
         matches!(self.state, State::Native | State::Proven)
+    }
+
+    /// The first hello has left. A side that speaks nothing else is native without having heard anything; says whether it is.
+    pub fn on_hello_sent(&mut self) -> bool {
+        let commits = self.mode == Mode::Native && self.state == State::Greeting;
+        if commits {
+            self.state = State::Native;
+        }
+        commits
     }
 
     /// Something authentic has come.

@@ -114,6 +114,7 @@ const TRAIN: u64 = 4;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Train {
     first: Option<Time>,
+    last: Time,
     bytes: u64,
     rate: u64,
 }
@@ -124,10 +125,12 @@ impl Train {
         (self.rate > 0).then_some(self.rate)
     }
 
-    /// Something of the first flight was acknowledged. The fastest beginning counts: the last of it may be held back.
-    pub(super) fn on_ack(&mut self, now: Time, bytes: u64, segment: u64) {
-        let Some(first) = self.first else {
-            self.first = Some(now);
+    /// Something of the first flight was acknowledged. The fastest beginning counts: the last of it may be held back. After
+    /// a pause of `gap` another train begins: what left before the rest, with the handshake, is none of it.
+    pub(super) fn on_ack(&mut self, now: Time, bytes: u64, segment: u64, gap: Duration) {
+        let pause = now.since(std::mem::replace(&mut self.last, now)) > gap;
+        let Some(first) = self.first.filter(|_| !pause) else {
+            (self.first, self.bytes) = (Some(now), 0);
             return;
         };
         self.bytes += bytes;
@@ -191,12 +194,13 @@ mod tests {
     #[test]
     fn a_train_shows_the_bottleneck_even_if_its_tail_is_held() {
         let mut train = Train::default();
+        train.on_ack(Time::from_millis(40), 30, 1000, Duration::from_millis(50));
         for ms in [100, 102, 104] {
             assert_eq!(train.get(), None);
-            train.on_ack(Time::from_millis(ms), 2000, 1000);
+            train.on_ack(Time::from_millis(ms), 2000, 1000, Duration::from_millis(50));
         }
         assert_eq!(train.get(), Some(1_000_000));
-        train.on_ack(Time::from_millis(130), 1000, 1000);
+        train.on_ack(Time::from_millis(130), 1000, 1000, Duration::from_millis(50));
         assert_eq!(train.get(), Some(1_000_000));
     }
 

@@ -225,7 +225,8 @@ impl Model {
 
     fn step_fast(&mut self, ack: &Ack) {
         if ack.round <= 1 {
-            self.train.on_ack(ack.now, ack.bytes, self.segment);
+            let gap = ack.least_rtt.map_or(Duration::MAX, |least| least / 4);
+            self.train.on_ack(ack.now, ack.bytes, self.segment, gap);
         }
         let Some((_, room)) = self.fast() else { return };
         let grown = FAST_GROWTH * self.verdict.round.delivered;

@@ -4,7 +4,6 @@
 use super::{Cargo, Connection, Keys, Life, Probes, Purpose};
 use crate::proto::time::Time;
 use crate::proto::vut::closing::Proof;
-use crate::proto::vut::congestion::INITIAL_SEGMENTS;
 use crate::proto::vut::event::{CloseReason, Event};
 use crate::proto::vut::native::acks::{EcnMark, Press};
 use crate::proto::vut::native::close::{Input, Note, Output};
@@ -13,7 +12,6 @@ use crate::proto::vut::native::frames::{AckView, Frame, Frames};
 use crate::proto::vut::native::handshake::{FIRST_REPEAT, Heard};
 use crate::proto::vut::native::loss::{Event as Fate, Ledger, Outcome, Sent};
 use crate::proto::vut::native::mtu::MtuSearch;
-use crate::proto::vut::native::negotiation::BASE_DATAGRAM;
 use crate::proto::vut::native::packet::OpenError;
 use crate::proto::vut::native::path::{Address, Arrival, Keeps, PathEffect, PathTimes};
 use crate::proto::vut::trace::Record;
@@ -68,8 +66,13 @@ impl<A: Address> Connection<A> {
             // the peer repeats it, so it has opened nothing of ours
             Heard::Again => self.handle_hello(now, from, datagram.len()),
             Heard::Newest => {
+                let Keys::Shaking(handshake) = &self.keys else { return };
                 if from == self.path.current() {
                     self.path.on_greeting(datagram.len());
+                }
+                if self.peer_id.is_none() && self.greeting.sent_at.is_some() {
+                    // without it the peer cannot open what we send: once more, so that no single loss costs a repeat's wait
+                    self.greeting.wanted = Some(handshake.datagram().to_vec());
                 }
                 self.on_candidate(now);
             }
@@ -87,6 +90,8 @@ impl<A: Address> Connection<A> {
         }
         self.peer_id = Some(offer.id);
         self.outbox.set_window(offer.window);
+        self.set_largest(offer.largest);
+        self.ledger.guess_round_trip(now.since(self.greeting.began));
         self.abandon(now);
         // something must open there, whether or not there is data
         self.ping = true;
@@ -186,8 +191,8 @@ impl<A: Address> Connection<A> {
         self.peer_id = Some(settled.id);
         self.idle = settled.offer.idle_timeout();
         self.outbox.set_window(settled.offer.window);
-        self.largest = self.largest.min(settled.offer.largest);
-        self.mtu = MtuSearch::new(self.largest);
+        self.set_largest(settled.offer.largest);
+        self.largest = self.mtu.limit();
         self.keys = Keys::Settled(Box::new(settled));
         if rekeyed {
             self.abandon(now);
@@ -359,17 +364,18 @@ impl<A: Address> Connection<A> {
         Fates { newest, marked }
     }
 
-    fn follow_size(&mut self) {
-        let (before, size) = (self.size, self.mtu.current());
-        if size == before {
-            return;
+    /// The peer takes datagrams up to that.
+    fn set_largest(&mut self, offered: u16) {
+        let largest = self.largest.min(offered);
+        if self.mtu.limit() != largest {
+            self.mtu = MtuSearch::new(largest);
+            self.follow_size();
         }
-        self.size = size;
-        let initial = INITIAL_SEGMENTS * u64::from(size);
-        if before == BASE_DATAGRAM && self.ledger.lost() == 0 && self.control.controller().window() < initial {
-            // the initial window is ten datagrams of the size that the path carries, not of the one that it was searched with
-            self.control = Control::new(self.config.controller, size);
-        } else {
+    }
+
+    pub(super) fn follow_size(&mut self) {
+        let size = self.mtu.current();
+        if size != std::mem::replace(&mut self.size, size) {
             self.control.on_datagram_size(size);
         }
     }
@@ -410,8 +416,8 @@ impl<A: Address> Connection<A> {
                     self.times = PathTimes::of(self.ledger.rtt());
                     self.ecn.new_path();
                     self.mtu = MtuSearch::new(self.largest);
-                    self.size = BASE_DATAGRAM;
-                    self.control = Control::new(self.config.controller, BASE_DATAGRAM);
+                    self.size = self.mtu.current();
+                    self.control = Control::new(self.config.controller, self.size);
                 }
                 self.trace(now, Record::State { of: "path", state: "moved" });
             }

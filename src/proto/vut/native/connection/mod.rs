@@ -45,7 +45,6 @@ use super::ecn::EcnSender;
 use super::handshake::{Handshake, Repeats, Settled};
 use super::loss::Ledger;
 use super::mtu::MtuSearch;
-use super::negotiation::BASE_DATAGRAM;
 use super::packet::{ConnectionId, Sealer};
 use super::path::{Address, Path, PathTimes};
 use super::receive::Inbox;
@@ -150,6 +149,8 @@ struct Greeting {
     sent_at: Option<Time>,
     /// It is asked for, beside the repeats.
     wanted: Option<Vec<u8>>,
+    /// When the first hello left.
+    began: Time,
     deadline: Time,
 }
 
@@ -216,23 +217,30 @@ impl<A: Address> Connection<A> {
         let mut repeats = Repeats::new(now, start.began);
         // one that is due at once is sent through `wanted`, so that the first repetition is not lost to the switch
         let wanted = repeats.take(now).then(|| handshake.datagram().to_vec());
+        let mtu = MtuSearch::new(start.largest);
         Self {
             keys: Keys::Shaking(Box::new(handshake)),
             sealer: None,
             peer_id: None,
-            greeting: Greeting { repeats, sent_at: None, wanted, deadline: start.began + config.handshake },
+            greeting: Greeting {
+                repeats,
+                sent_at: None,
+                wanted,
+                began: start.began,
+                deadline: start.began + config.handshake,
+            },
             life: Life::Live,
             path: Path::new(start.peer),
             errands: Errands { challenge: None, response: None },
             challenges: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &start.seed),
             challenged: 0,
             largest: start.largest,
-            mtu: MtuSearch::new(BASE_DATAGRAM),
             times: PathTimes::of(Ledger::<Cargo>::new().rtt()),
             ecn: EcnSender::new(),
             probes: Probes::default(),
-            size: BASE_DATAGRAM,
-            control: Control::new(config.controller, BASE_DATAGRAM),
+            size: mtu.current(),
+            control: Control::new(config.controller, mtu.current()),
+            mtu,
             ledger: Ledger::new(),
             acks: Acks::new(),
             outbox: Outbox::new(config.send_buffer),

@@ -155,7 +155,7 @@ impl<A: Address> Connection<A> {
     }
 
     /// The octets of a full datagram on this path.
-    pub const fn datagram(&self) -> u16 {
+    pub fn datagram(&self) -> u16 {
         self.mtu.current()
     }
 

@@ -61,6 +61,8 @@ impl<A: Address> Connection<A> {
             Timeout::Probe { .. } => {
                 self.stats.timeouts += 1;
                 self.ecn.on_silence();
+                self.mtu.on_silence();
+                self.follow_size();
                 self.probe = true;
                 self.trace(now, Record::State { of: "recovery", state: "probe" });
             }

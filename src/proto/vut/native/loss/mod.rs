@@ -236,6 +236,12 @@ impl<T: Clone> Ledger<T> {
         self.base + self.slots.len() as u64
     }
 
+    /// Before there is a sample: the handshake took so long, which is half a round trip if both sides began together, and
+    /// more otherwise. Only the first probe waits by it.
+    pub fn guess_round_trip(&mut self, handshake: Duration) {
+        self.probe.guess(handshake);
+    }
+
     /// The application has nothing more to send just now: rates are limited by it until what is in flight has arrived.
     pub fn set_app_limited(&mut self) {
         self.sampler.set_app_limited(self.in_flight);
@@ -498,6 +504,7 @@ impl<T: Clone> Ledger<T> {
     /// The peer is at another host: round trip and reordering start anew with what is sent from now on.
     pub fn new_path(&mut self) {
         self.rtt = Rtt::new();
+        self.probe.forget();
         self.reordering = Reordering::default();
         self.path_from = self.next_number();
     }

@@ -12,6 +12,10 @@ use std::time::Duration;
 
 /// The wait before there is a sample of the round trip (RFC 8985 section 7.2).
 const UNKNOWN: Duration = Duration::from_secs(1);
+/// A first wait of so many times what the handshake took: one and a half round trips if that was half a one. A peer that began
+/// earlier makes it too short, which costs a datagram.
+const GUESS: u32 = 3;
+const LEAST_GUESS: Duration = Duration::from_millis(5);
 /// Backing off ends here, unless the first wait is longer: after an interruption data flows again at most 2 s late.
 pub const MAX_WAIT: Duration = Duration::from_secs(2);
 
@@ -19,6 +23,8 @@ pub const MAX_WAIT: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ProbeTimer {
     fired: u32,
+    /// The wait before there is a sample, if the handshake told something.
+    first: Option<Duration>,
     from: Time,
 }
 
@@ -26,6 +32,16 @@ impl ProbeTimer {
     /// How often it has fired since something was acknowledged.
     pub(super) const fn fired(&self) -> u32 {
         self.fired
+    }
+
+    /// The handshake took so long: at least half a round trip, as a rule.
+    pub(super) fn guess(&mut self, handshake: Duration) {
+        self.first = Some((handshake * GUESS).clamp(LEAST_GUESS, UNKNOWN));
+    }
+
+    /// Another path.
+    pub(super) fn forget(&mut self) {
+        self.first = None;
     }
 
     /// A packet that elicits was sent.
@@ -51,7 +67,7 @@ impl ProbeTimer {
 
     fn wait(&self, rtt: &Rtt) -> Duration {
         if !rtt.is_known() {
-            return UNKNOWN.saturating_mul(1 << self.fired.min(1)).min(MAX_WAIT);
+            return self.first.unwrap_or(UNKNOWN).saturating_mul(1 << self.fired.min(16)).min(MAX_WAIT);
         }
         let tail = rtt.smoothed() * 2 + hold(rtt);
         if self.fired == 0 {
@@ -97,6 +113,11 @@ mod tests {
     #[test]
     fn waits_begin_with_two_round_trips_and_back_off_to_2_s() {
         assert_eq!(waits(&Rtt::new()), [1000, 2000, 2000, 2000, 2000, 2000]);
+        let mut timer = ProbeTimer::default();
+        timer.guess(Duration::from_millis(40));
+        assert_eq!(timer.due(&Rtt::new()), Time::from_millis(120));
+        timer.forget();
+        assert_eq!(timer.due(&Rtt::new()), Time::from_secs(1));
         let mut rtt = Rtt::new();
         rtt.on_sample(Duration::from_millis(80), Duration::ZERO);
         // 2 x 80 + 25; then 80 + 4 x 40 + 25, doubled
