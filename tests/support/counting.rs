@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 struct Counting;
 
 /// Allocations so far.
-pub static MADE: AtomicU64 = AtomicU64::new(0);
+pub(crate) static MADE: AtomicU64 = AtomicU64::new(0);
 /// Bytes that are allocated.
-pub static LIVE: AtomicI64 = AtomicI64::new(0);
+pub(crate) static LIVE: AtomicI64 = AtomicI64::new(0);
 
 #[expect(unsafe_code, reason = "an allocator is; it only passes on and counts")]
 // SAFETY: every call goes to the system's allocator with what came in.
