@@ -2,11 +2,14 @@
 //!
 //! The bounds are what was counted when they were written, and a little more; a change that needs more says why.
 
+#[path = "support/counting.rs"]
+mod counting;
+
 use actix::prelude::*;
-use std::alloc::{GlobalAlloc, Layout, System as Heap};
+use counting::{LIVE, MADE};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context as Cx, Poll, Waker};
 use std::time::Duration;
 use versile_io::agent::listener::{self, ListenOptions};
@@ -15,36 +18,6 @@ use versile_io::component::stock::{Duplex as _, PartResult, Pull, Sink, Source};
 use versile_io::component::{join, join_pair};
 use versile_io::proto::link::Credit;
 use versile_io::supervisor::Supervisor;
-
-/// The system's allocator, counting.
-struct Counting;
-
-static MADE: AtomicU64 = AtomicU64::new(0);
-static LIVE: AtomicI64 = AtomicI64::new(0);
-
-#[expect(unsafe_code, reason = "an allocator is; it only passes on and counts")]
-// SAFETY: every call goes to the system's allocator with what came in.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        MADE.fetch_add(1, Relaxed);
-        LIVE.fetch_add(layout.size() as i64, Relaxed);
-        unsafe { Heap.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size() as i64, Relaxed);
-        unsafe { Heap.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        MADE.fetch_add(1, Relaxed);
-        LIVE.fetch_add(size as i64 - layout.size() as i64, Relaxed);
-        unsafe { Heap.realloc(at, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// Gives numbers, then ends.
 struct Numbers(u64);

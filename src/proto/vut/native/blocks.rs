@@ -1,4 +1,4 @@
-//! Octets in the order of their stream, in blocks of [`BLOCK`] octets.
+//! Octets in the order of their stream, in blocks: the first MiB in small ones, the rest in large ones.
 //!
 //! ```text
 //!   start       block 1            block 2
@@ -13,9 +13,14 @@
 
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
+use std::ops::Range;
 
-/// Octets of a block: large enough that reads are few, small enough that a connection with little data takes little memory.
-const BLOCK: u64 = 16_384;
+/// Octets of a block as long as it may be a connection with little data, which takes little memory.
+const SMALL: u64 = 16_384;
+/// Octets of a block of a long stream: reads are few, and all that a large datagram has lies in two.
+const LARGE: u64 = 65_536;
+/// Large blocks begin here.
+const LONG: u64 = 1 << 20;
 
 /// Octets from a position on, with gaps.
 #[derive(Debug, Default)]
@@ -36,13 +41,13 @@ impl Blocks {
     /// Takes octets that were not handed out.
     pub(super) fn put(&mut self, mut at: u64, mut data: &[u8]) {
         while !data.is_empty() {
-            let block = size(at / BLOCK - self.start / BLOCK);
+            let block = size(number(at) - number(self.start));
             while self.blocks.len() <= block {
                 self.blocks.push_back(None);
             }
             // the first block may have lost its beginning
-            let begins = if block == 0 { self.start } else { at / BLOCK * BLOCK };
-            let ends = (at / BLOCK + 1) * BLOCK;
+            let Range { start, end: ends } = bounds(at);
+            let begins = start.max(self.start);
             let count = data.len().min(size(ends - at));
             let octets = self.blocks[block].get_or_insert_with(|| BytesMut::with_capacity(size(ends - begins)));
             let from = size(at - begins);
@@ -59,7 +64,7 @@ impl Blocks {
 
     /// Hands out at most `most` octets, all of which have come; none if there is nothing.
     pub(super) fn take(&mut self, most: usize) -> Option<Bytes> {
-        let ends = (self.start / BLOCK + 1) * BLOCK;
+        let ends = bounds(self.start).end;
         let block = self.blocks.front_mut()?.as_mut().filter(|_| most > 0)?;
         let data = block.split_to(most.min(block.len())).freeze();
         self.start += data.len() as u64;
@@ -82,8 +87,20 @@ impl Blocks {
 
     pub(super) fn check(&self, read: u64, highest: u64) {
         debug_assert_eq!(self.start, read);
-        debug_assert!(self.blocks.len() as u64 <= highest.saturating_sub(read) / BLOCK + 2);
+        debug_assert!(self.blocks.len() as u64 <= number(highest.max(read)) - number(read) + 1);
     }
+}
+
+/// The block that a position lies in.
+const fn number(position: u64) -> u64 {
+    if position < LONG { position / SMALL } else { LONG / SMALL + (position - LONG) / LARGE }
+}
+
+/// From where to where it reaches.
+const fn bounds(position: u64) -> Range<u64> {
+    let size = if position < LONG { SMALL } else { LARGE };
+    let start = position / size * size;
+    start..start + size
 }
 
 /// A distance within memory.
@@ -96,14 +113,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn blocks_lie_side_by_side() {
+        let mut at = 0;
+        for block in 0..200 {
+            assert_eq!((number(at), bounds(at).start), (block, at));
+            let end = bounds(at).end;
+            assert_eq!((number(end - 1), bounds(end - 1)), (block, at..end));
+            at = end;
+        }
+        assert!(at > 2 * LONG);
+    }
+
+    #[test]
     fn pieces_in_any_order_come_out_as_the_stream() {
         for seed in 0..60 {
             let mut random = fastrand::Rng::with_seed(seed);
-            let start = random.u64(..3 * BLOCK);
-            let octet = |at: u64| (at * 31 / 7) as u8;
+            let start = [0, LONG - 2 * LARGE, 1 << 61][random.usize(..3)] + random.u64(..LARGE);
+            let octet = |at: u64| (at ^ (at >> 8)) as u8;
             let mut blocks = Blocks::starting_at(start);
-            let mut cuts: Vec<u64> = (0..random.usize(1..200)).map(|_| start + random.u64(..4 * BLOCK)).collect();
-            cuts.extend([start, start + 4 * BLOCK]);
+            let mut cuts: Vec<u64> = (0..random.usize(1..200)).map(|_| start + random.u64(..4 * LARGE)).collect();
+            cuts.extend([start, start + 4 * LARGE]);
             cuts.sort_unstable();
             let mut pieces: Vec<_> = cuts.windows(2).map(|two| two[0]..two[1]).collect();
             // near to the order, as a network does it
@@ -126,7 +155,7 @@ mod tests {
                     });
                 }
             }
-            assert_eq!(read, start + 4 * BLOCK);
+            assert_eq!(read, start + 4 * LARGE);
             assert!(blocks.blocks.iter().flatten().all(|block| block.is_empty()), "seed {seed}");
         }
     }
