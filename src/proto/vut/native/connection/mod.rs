@@ -42,7 +42,7 @@ use super::acks::{Acks, EcnMark};
 use super::close::{AbortCode, Input, Note, Notes, Notices, Output};
 use super::control::Control;
 use super::ecn::EcnSender;
-use super::handshake::{Handshake, Repeats, Settled};
+use super::handshake::{Handshake, HandshakeBudget, Repeats, Settled};
 use super::loss::Ledger;
 use super::mtu::MtuSearch;
 use super::negotiation::BASE_DATAGRAM;
@@ -150,6 +150,8 @@ struct Greeting {
     sent_at: Option<Time>,
     /// It is asked for, beside the repeats.
     wanted: Option<Vec<u8>>,
+    /// What may go to an address from which nothing came.
+    budget: HandshakeBudget,
     deadline: Time,
 }
 
@@ -218,7 +220,13 @@ impl<A: Address> Connection<A> {
             keys: Keys::Shaking(Box::new(handshake)),
             sealer: None,
             peer_id: None,
-            greeting: Greeting { repeats, sent_at: None, wanted, deadline: start.began + config.handshake },
+            greeting: Greeting {
+                repeats,
+                sent_at: None,
+                wanted,
+                budget: HandshakeBudget::new(start.began),
+                deadline: start.began + config.handshake,
+            },
             life: Life::Live,
             path: Path::new(start.peer),
             errands: Errands { challenge: None, response: None },
@@ -250,6 +258,11 @@ impl<A: Address> Connection<A> {
             tracer: None,
             config,
         }
+    }
+
+    /// Goes on with what the hellos have left of it.
+    pub(crate) fn set_budget(&mut self, budget: HandshakeBudget) {
+        self.greeting.budget = budget;
     }
 
     /// Records of what happens go to `tracer` from now on.
