@@ -18,8 +18,11 @@ use versile_io::proto::vut::native::switch::Mode;
 use versile_io::proto::vut::wire::{DATAGRAM_MAX, Datagram, Flags, Header, Keys, Secrets, View, posint};
 use versile_io::proto::vut::{CloseReason, Endpoint, Event, Fresh, Proof, Setup};
 
+/// Runs one input.
+pub(crate) type Target = fn(&[u8]);
+
 /// All targets.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub(crate) const TARGETS: [(&str, Target); 6] = [
     ("vut_wire", wire),
     ("vut_native_wire", native_wire),
     ("vut_compat", compat),
