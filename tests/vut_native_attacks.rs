@@ -109,6 +109,22 @@ fn hello(side: Side, run: u64, mode: Mode) -> Vec<u8> {
 }
 
 #[test]
+fn a_recorded_hello_from_elsewhere_makes_us_flood_nobody() {
+    let mut endpoint = Endpoint::new(setup(&net(), 1, Side::B, Mode::Native), Time::ZERO).expect("safe");
+    let (mut buf, mut sent) = (vec![0; 2000], 0);
+    for step in 0..600 {
+        let now = Time::from_millis(step * 50);
+        endpoint.handle_datagram(now, ELSEWHERE, &mut hello(Side::A, 9, Mode::Native));
+        endpoint.handle_timeout(now);
+        while endpoint.poll_transmit(now, &mut buf).is_some() {
+            sent += 1;
+        }
+    }
+    assert_eq!(endpoint.profile(), Some(Profile::Native));
+    assert!(sent <= 20, "{sent} datagrams to an address from which nothing came");
+}
+
+#[test]
 fn a_bit_stripped_by_a_third_party_is_a_forgery() {
     for mode in [Mode::Native, Mode::Auto] {
         let mut world = World::modes(net(), [mode, mode], App::new(100), App::new(100));

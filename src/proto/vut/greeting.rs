@@ -22,7 +22,7 @@ pub(super) enum Wish {
 pub(super) struct Greeting {
     pub(super) began: Time,
     hellos: Handshake,
-    budget: HandshakeBudget,
+    pub(super) budget: HandshakeBudget,
     pub(super) read_limit: u64,
     pub(super) wishes: Vec<Wish>,
     pub(super) tracer: Option<Box<dyn Tracer>>,

@@ -1,3 +1,4 @@
+//! Feeds what the fuzzer makes to `wire` of tests/support/vut_fuzz.rs.
 #![no_main]
 
 #[path = "../../support/vut_fuzz.rs"]

@@ -237,6 +237,7 @@ impl<A: Address> Endpoint<A> {
             read_limit: greeting.read_limit,
         };
         let mut native = Native::new(self.config.clone(), handshake, start, now);
+        native.set_budget(greeting.budget);
         if let Some(tracer) = greeting.tracer.take() {
             native.set_tracer(tracer);
         }

@@ -56,6 +56,11 @@ impl Allowance {
         self.sent = self.sent.saturating_add(octets as u64);
     }
 
+    /// True if anything came from there.
+    pub const fn has_received(&self) -> bool {
+        self.received > 0
+    }
+
     /// The octets that may still be sent there.
     pub fn left(&self) -> u64 {
         self.received.saturating_mul(AMPLIFICATION).saturating_sub(self.sent)
@@ -166,6 +171,11 @@ impl<A: Address> Path<A> {
     /// True if the address in use has proven itself: an authentic packet came from there, which nobody can have recorded.
     pub const fn is_validated(&self) -> bool {
         self.allowance.is_none()
+    }
+
+    /// True if anything authentic came from the address in use.
+    pub fn has_heard(&self) -> bool {
+        self.allowance.is_none_or(|allowance| allowance.has_received())
     }
 
     /// The octets that may be sent to `to`: no bound for the address in use once validated, three times what came for an

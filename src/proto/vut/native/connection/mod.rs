@@ -42,7 +42,7 @@ use super::acks::{Acks, EcnMark};
 use super::close::{AbortCode, Input, Note, Notes, Notices, Output};
 use super::control::Control;
 use super::ecn::EcnSender;
-use super::handshake::{Handshake, Repeats, Settled};
+use super::handshake::{Handshake, HandshakeBudget, Repeats, Settled};
 use super::loss::Ledger;
 use super::mtu::MtuSearch;
 use super::packet::{ConnectionId, Sealer};
@@ -151,6 +151,8 @@ struct Greeting {
     wanted: Option<Vec<u8>>,
     /// When the first hello left.
     began: Time,
+    /// What may go to an address from which nothing came.
+    budget: HandshakeBudget,
     deadline: Time,
 }
 
@@ -227,6 +229,7 @@ impl<A: Address> Connection<A> {
                 sent_at: None,
                 wanted,
                 began: start.began,
+                budget: HandshakeBudget::new(start.began),
                 deadline: start.began + config.handshake,
             },
             life: Life::Live,
@@ -261,6 +264,11 @@ impl<A: Address> Connection<A> {
             tracer: None,
             config,
         }
+    }
+
+    /// Goes on with what the hellos have left of it.
+    pub(crate) fn set_budget(&mut self, budget: HandshakeBudget) {
+        self.greeting.budget = budget;
     }
 
     /// Records of what happens go to `tracer` from now on.

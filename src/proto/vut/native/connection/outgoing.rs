@@ -91,6 +91,10 @@ impl<A: Address> Connection<A> {
             self.greeting.wanted = Some(handshake.datagram().to_vec());
         }
         let datagram = self.greeting.wanted.take()?;
+        // a recorded hello from anywhere asks for ours as often as somebody likes
+        if !self.path.has_heard() && !self.greeting.budget.take(now) {
+            return None;
+        }
         buf.get_mut(..datagram.len())?.copy_from_slice(&datagram);
         self.greeting.sent_at = Some(now);
         self.stats.sent += 1;
