@@ -41,7 +41,10 @@ impl Piece {
 pub(crate) struct WriteQueue {
     first: Option<Piece>,
     /// Behind the first; nothing without one.
-    #[expect(clippy::box_collection, reason = "an idle queue is one pointer here instead of four words")]
+    #[expect(
+        clippy::box_collection,
+        reason = "rarely there, and 24 bytes smaller where it is not: there is one for each connection"
+    )]
     rest: Option<Box<VecDeque<Piece>>>,
     bytes: u64,
     /// What was written since the beginning.
