@@ -21,7 +21,8 @@ pub struct Link {
     cell: Arc<LinkCell>,
     times: Times,
     observer: Option<Arc<dyn Observer>>,
-    asks: Arc<Semaphore>,
+    /// Made for the first question.
+    asks: OnceLock<Arc<Semaphore>>,
     /// For each side whether its port is isolated.
     isolated: [AtomicBool; 2],
     _counted: Counted,
@@ -34,7 +35,7 @@ impl Link {
             cell: LinkCell::new(),
             times: Times::default(),
             observer,
-            asks: Arc::new(Semaphore::new(MAX_ASKS)),
+            asks: OnceLock::new(),
             isolated: Default::default(),
             _counted: Counted::link(),
         })
@@ -92,13 +93,19 @@ impl Link {
         }
     }
 
+    /// Tells what is told once at each end of an attachment, and so needs no room.
+    pub(crate) fn announce<M: Control>(&self, message: M, send: impl FnOnce(LinkId, Envelope)) {
+        send(self.id(), Envelope::telling(message));
+    }
+
     /// Sends if there is room; else gives the future that does so later.
     pub(crate) fn send_with_room(
         &self,
         mut envelope: Envelope,
         send: impl FnOnce(LinkId, Envelope) + Send + 'static,
     ) -> Option<impl Future<Output = ()> + Send + 'static> {
-        let (id, asks) = (self.id(), self.asks.clone());
+        let id = self.id();
+        let asks = self.asks.get_or_init(|| Arc::new(Semaphore::new(MAX_ASKS))).clone();
         match asks.clone().try_acquire_owned() {
             Ok(room) => {
                 envelope.take_room(room);

@@ -228,6 +228,12 @@ impl<T: Payload> Inlet<T> {
         }
     }
 
+    fn announce<M: Control<Reply = ()>>(&self, message: M) {
+        if let (Some(link), Some(peer)) = (&self.link, &self.peer) {
+            link.announce(message, self.sender(peer));
+        }
+    }
+
     fn sender(&self, peer: &Arc<dyn WeakUpTx<T>>) -> impl FnOnce(LinkId, Envelope) + Send + 'static + use<T> {
         let peer = peer.clone();
         move |link, envelope| {
@@ -482,7 +488,7 @@ impl<T: Payload> AnyPort for Inlet<T> {
             && let Some(owner) = &self.owner
             && self.core.accepted().is_zero()
         {
-            self.tell(ConsumerAttached { consumer: owner.info.clone() });
+            self.announce(ConsumerAttached { consumer: owner.info.clone() });
         }
     }
 

@@ -16,10 +16,12 @@ use crate::component::link::Loss;
 use crate::proto::link::Cause;
 use std::sync::Arc;
 
-/// Whether a port is isolated, and what became of its last attachment.
+/// Whether a port is isolated, and what became of its last attachment. Few ports are.
 #[derive(Debug, Default)]
-pub(super) struct Isolation {
-    is_on: bool,
+pub(super) struct Isolation(Option<Box<Isolated>>);
+
+#[derive(Debug, Default)]
+struct Isolated {
     /// The hook has not heard yet.
     untold: bool,
     /// Since it was parted from a neighbour that is to be rebuilt: whether it is lost.
@@ -30,20 +32,21 @@ pub(super) struct Isolation {
 
 impl Isolation {
     pub(super) fn set(&mut self) {
-        self.is_on = true;
+        self.0.get_or_insert_default();
     }
 
     pub(super) fn is_on(&self) -> bool {
-        self.is_on
+        self.0.is_some()
     }
 
     /// The link was aborted. True if that concerns the port alone: not if the component itself is aborted.
     pub(super) fn keeps(&mut self, cause: &Arc<Cause>, owner: Option<&Arc<Owner>>) -> bool {
-        if !self.is_on || owner.is_some_and(|owner| owner.info.cause().is_some()) {
+        let Some(isolated) = &mut self.0 else { return false };
+        if owner.is_some_and(|owner| owner.info.cause().is_some()) {
             return false;
         }
-        self.untold = true;
-        self.cause = Some(cause.clone());
+        isolated.untold = true;
+        isolated.cause = Some(cause.clone());
         if let Some(owner) = owner.filter(|owner| !owner.is_in_turn()) {
             owner.home.manage().wake();
         }
@@ -51,42 +54,48 @@ impl Isolation {
     }
 
     pub(super) fn is_untold(&self) -> bool {
-        self.untold || self.parted.as_ref().is_some_and(|loss| loss.get().is_some())
+        self.0.as_ref().is_some_and(|isolated| {
+            isolated.untold || isolated.parted.as_ref().is_some_and(|loss| loss.get().is_some())
+        })
     }
 
     /// The hook is about to hear. False if there is nothing to hear.
     pub(super) fn tell(&mut self) -> bool {
-        std::mem::take(&mut self.untold)
+        self.0.as_mut().is_some_and(|isolated| std::mem::take(&mut isolated.untold))
     }
 
     /// The port is parted from a neighbour that is to be rebuilt. Where to say that it is not; `None` if that takes the component.
     pub(super) fn part(&mut self) -> Option<Arc<Loss>> {
-        self.parted = self.is_on.then(Arc::default);
-        self.parted.clone()
+        self.0.as_mut().map(|isolated| isolated.parted.insert(Arc::default()).clone())
     }
 
     /// The port is attached again.
     pub(super) fn joined(&mut self) {
-        self.parted = None;
+        if let Some(isolated) = &mut self.0 {
+            isolated.parted = None;
+        }
     }
 
     /// The cause, once, if the neighbour is not rebuilt after all.
     pub(super) fn take_loss(&mut self) -> Option<Arc<Cause>> {
-        let cause = self.parted.as_ref()?.get()?.clone();
-        self.parted = None;
+        let isolated = self.0.as_mut()?;
+        let cause = isolated.parted.as_ref()?.get()?.clone();
+        isolated.parted = None;
         Some(cause)
     }
 
     /// What the consumer had finished with when the link was aborted.
     pub(super) fn set_finished(&mut self, finished: u64) {
-        self.finished = finished;
+        if let Some(isolated) = &mut self.0 {
+            isolated.finished = finished;
+        }
     }
 
     pub(super) fn finished(&self) -> u64 {
-        self.finished
+        self.0.as_ref().map_or(0, |isolated| isolated.finished)
     }
 
     pub(super) fn cause(&self) -> Option<&Arc<Cause>> {
-        self.cause.as_ref()
+        self.0.as_ref()?.cause.as_ref()
     }
 }

@@ -262,6 +262,12 @@ impl<T: Payload> Outlet<T> {
         }
     }
 
+    fn announce<M: Control<Reply = ()>>(&self, message: M) {
+        if let (Some(link), Some(peer)) = (&self.link, &self.peer) {
+            link.announce(message, self.sender(peer));
+        }
+    }
+
     /// A way to ask the consumer's chain from a future that outlasts the handler. Holds the consumer.
     pub fn asker(&self) -> Asker<T> {
         Asker { way: self.link.clone().zip(self.peer.clone()) }
@@ -510,7 +516,7 @@ impl<T: Payload> Outlet<T> {
 
     fn tell_attached(&self) {
         if let Some(owner) = &self.owner {
-            self.tell(ProducerAttached { producer: owner.info.clone() });
+            self.announce(ProducerAttached { producer: owner.info.clone() });
         }
     }
 

@@ -103,10 +103,11 @@ pub struct Inlet<T> {
     /// The end is over only when the owner says so, not when nothing is held.
     defer_end: bool,
     wake: Wake,
-    over: Option<Terminal>,
+    /// Boxed, since it comes once in a life.
+    over: Option<Box<Terminal>>,
     stale: u64,
     /// Under a memory budget only.
-    ration: Option<Ration>,
+    ration: Option<Box<Ration>>,
     payload: PhantomData<fn(T)>,
 }
 
@@ -210,7 +211,8 @@ impl<T: Payload> Inlet<T> {
     /// What would be outstanding without a memory budget.
     pub fn wish(&self) -> u64 {
         match (self.phase, self.policy) {
-            (InletPhase::Open, Policy::Window(window)) => match self.ration.map_or(0, |ration| ration.largest) {
+            (InletPhase::Open, Policy::Window(window)) => match self.ration.as_ref().map_or(0, |ration| ration.largest)
+            {
                 0 => window.quantity,
                 largest => window.quantity.min(window.messages.saturating_mul(largest)),
             },
@@ -269,7 +271,7 @@ impl<T: Payload> Inlet<T> {
             return Some(Err(violation));
         }
         self.part(LinkState::Detached);
-        self.over = Some(Terminal::Detached { at });
+        self.over = Some(Box::new(Terminal::Detached { at }));
         self.check();
         Some(Ok(()))
     }
@@ -316,10 +318,11 @@ impl<T: Payload> Inlet<T> {
     /// What may be outstanding from now on, by a memory budget; `None` without one. Less than is outstanding takes nothing
     /// back (rule P3). Bound by the drain rule.
     pub fn set_allotment(&mut self, allotment: Option<u64>) {
-        self.ration = allotment.map(|allotment| match self.ration {
-            Some(ration) => Ration { allotment, ..ration },
-            None => Ration { allotment, fresh: true, largest: 0 },
-        });
+        match (allotment, &mut self.ration) {
+            (Some(allotment), Some(ration)) => ration.allotment = allotment,
+            (Some(allotment), none) => *none = Some(Box::new(Ration { allotment, fresh: true, largest: 0 })),
+            (None, ration) => *ration = None,
+        }
     }
 
     /// The memory budget may have more for the port than it had when it was last asked.
@@ -415,7 +418,7 @@ impl<T: Payload> Inlet<T> {
         let at = self.accepted;
         self.wake = Wake::Suspend;
         self.leave(LinkState::Suspended);
-        self.over = Some(Terminal::Suspended { at, cause });
+        self.over = Some(Box::new(Terminal::Suspended { at, cause }));
         self.check();
     }
 
@@ -513,7 +516,7 @@ impl<T: Payload> Inlet<T> {
             return false;
         }
         self.part(LinkState::Suspended);
-        self.over = Some(Terminal::Suspended { at, cause: suspension.cause.clone() });
+        self.over = Some(Box::new(Terminal::Suspended { at, cause: suspension.cause.clone() }));
         self.check();
         true
     }
@@ -555,7 +558,7 @@ impl<T: Payload> Inlet<T> {
         if !self.greeted {
             return true;
         }
-        if self.ration.is_some_and(|ration| !ration.fresh) {
+        if self.ration.as_ref().is_some_and(|ration| !ration.fresh) {
             return false;
         }
         // what is wished, not what is allotted: whoever sends the grant asks the budget for it
@@ -565,7 +568,8 @@ impl<T: Payload> Inlet<T> {
             Policy::Manual(_) => higher,
             Policy::Window(window) => {
                 let left = self.limit.credit(self.accepted);
-                let quantity = self.ration.map_or(window.quantity, |ration| ration.allotment.min(window.quantity));
+                let quantity =
+                    self.ration.as_ref().map_or(window.quantity, |ration| ration.allotment.min(window.quantity));
                 // C1: half of either is used, or the consumer has become empty
                 let half = left.quantity <= quantity / 2 || left.messages <= window.messages / 2;
                 higher && (half || self.held.is_zero())
@@ -597,7 +601,7 @@ impl<T: Payload> Inlet<T> {
                 Wake::Finished => return Some(InletEffect::Send(Up::Finished { link })),
             }
         }
-        self.over.take().map(InletEffect::Over)
+        self.over.take().map(|over| InletEffect::Over(*over))
     }
 
     /// The part of [`poll_effect`](Self::poll_effect) that an actor leaves to the end of its turn: grants (rule F1). Raises the
@@ -664,7 +668,7 @@ impl<T: Payload> Inlet<T> {
                 self.wake = Wake::Finished;
             }
         }
-        self.over = Some(Terminal::Ended { clean: self.clean });
+        self.over = Some(Box::new(Terminal::Ended { clean: self.clean }));
     }
 
     /// Over for good, without an end; what was held is lost.
@@ -680,7 +684,7 @@ impl<T: Payload> Inlet<T> {
 
     fn break_off(&mut self, cause: Arc<Cause>) {
         self.leave(LinkState::Aborted);
-        self.over = Some(Terminal::Aborted(cause));
+        self.over = Some(Box::new(Terminal::Aborted(cause)));
         self.check();
     }
 

@@ -88,7 +88,8 @@ pub struct Outlet<T> {
     /// `end(clean)` was called; the end is sent once the backlog is.
     closing: Option<bool>,
     wake: Wake,
-    over: Option<Terminal>,
+    /// Boxed, since it comes once in a life.
+    over: Option<Box<Terminal>>,
     stale: u64,
 }
 
@@ -291,7 +292,7 @@ impl<T: Payload> Outlet<T> {
             cell.store_outlet_state(LinkState::Detached);
         }
         self.part();
-        self.over = Some(Terminal::Detached { at });
+        self.over = Some(Box::new(Terminal::Detached { at }));
         Some(at)
     }
 
@@ -354,7 +355,7 @@ impl<T: Payload> Outlet<T> {
         let link = cell.id();
         self.sent.add(quantity);
         cell.store_produced(self.sent);
-        self.look_again();
+        self.look_with_left(Credit { quantity: credit.quantity - quantity, messages: credit.messages - 1 });
         self.check();
         Some(link)
     }
@@ -434,7 +435,7 @@ impl<T: Payload> Outlet<T> {
         let at = self.sent;
         self.wake = Wake::Suspend(at);
         self.leave(LinkState::Suspended);
-        self.over = Some(Terminal::Suspended { at, cause });
+        self.over = Some(Box::new(Terminal::Suspended { at, cause }));
         self.check();
     }
 
@@ -450,7 +451,7 @@ impl<T: Payload> Outlet<T> {
     fn ends_lingering(&mut self) -> bool {
         let Some(clean) = self.closing.filter(|_| self.is_lingering()) else { return false };
         self.phase = OutletPhase::Ended;
-        self.over = Some(Terminal::Ended { clean });
+        self.over = Some(Box::new(Terminal::Ended { clean }));
         true
     }
 
@@ -506,7 +507,7 @@ impl<T: Payload> Outlet<T> {
         let at = self.sent;
         cell.store_outlet_state(LinkState::Suspended);
         self.part();
-        self.over = Some(Terminal::Suspended { at, cause: suspension.cause.clone() });
+        self.over = Some(Box::new(Terminal::Suspended { at, cause: suspension.cause.clone() }));
         true
     }
 
@@ -535,7 +536,7 @@ impl<T: Payload> Outlet<T> {
             }
         }
         if let Some(over) = self.over.take() {
-            return Some(OutletEffect::Over(over));
+            return Some(OutletEffect::Over(*over));
         }
         if self.phase != OutletPhase::Open {
             return None;
@@ -565,7 +566,7 @@ impl<T: Payload> Outlet<T> {
                     cell.set_lingers();
                 }
             }
-            self.over = (!self.is_lingering()).then_some(Terminal::Ended { clean });
+            self.over = (!self.is_lingering()).then(|| Box::new(Terminal::Ended { clean }));
             return Some(OutletEffect::Send(Down::End { link, clean }));
         }
         None
@@ -617,8 +618,12 @@ impl<T: Payload> Outlet<T> {
 
     /// Looks at the cell if half of what it knew is used.
     fn look_again(&mut self) {
+        self.look_with_left(self.limit.credit(self.sent));
+    }
+
+    /// The same, with so much left.
+    fn look_with_left(&mut self, credit: Credit) {
         let Hears::OnDemand { look_at } = self.hears else { return };
-        let credit = self.limit.credit(self.sent);
         if (credit.quantity <= look_at.quantity || credit.messages <= look_at.messages) && !self.look() {
             // once more when half of that is used
             self.look_at_half();
@@ -661,7 +666,7 @@ impl<T: Payload> Outlet<T> {
 
     fn break_off(&mut self, cause: Arc<Cause>) {
         self.leave(LinkState::Aborted);
-        self.over = Some(Terminal::Aborted(cause));
+        self.over = Some(Box::new(Terminal::Aborted(cause)));
         self.check();
     }
 
