@@ -186,7 +186,6 @@ fn a_client_that_has_gone_before_it_is_accepted_does_no_harm() {
 }
 
 /// Arbiters, and a listener over them that notes on which thread each connection's factory ran.
-#[expect(clippy::type_complexity, reason = "three things that a test takes apart at once")]
 fn noting(
     arbiters: &[Arbiter],
     options: ListenOptions,
