@@ -54,8 +54,8 @@ impl Plan {
         let mut size = || 1u64 << random.u32(0..22) | random.u64(0..1 << 10);
         let (mut up, mut down) = (size(), size());
         match script {
-            Script::ClientStalls => down = 1 << 20 | down,
-            Script::ServerStalls => up = 1 << 20 | up,
+            Script::ClientStalls => down |= 1 << 20,
+            Script::ServerStalls => up |= 1 << 20,
             _ => {}
         }
         let longest = match script {
