@@ -132,7 +132,7 @@ impl Pair {
             let Some(transmit) = self.ends[end].poll_transmit(self.now, &mut self.buffer) else { break };
             for datagram in self.buffer[..transmit.octets].chunks_mut(transmit.segment) {
                 count += 1;
-                if end == 1 || (self.counts.datagrams + count) % self.lose != 0 {
+                if end == 1 || !(self.counts.datagrams + count).is_multiple_of(self.lose) {
                     self.ends[1 - end].handle_datagram(self.now, At(if end == 0 { 1 } else { 2 }), datagram);
                 }
             }
