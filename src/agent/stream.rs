@@ -321,6 +321,10 @@ impl Duplex for Stream {
         matches!(&self.state, State::Open(opened) if opened.io.waits_for_room())
     }
 
+    fn lends(&self) -> bool {
+        matches!(&self.state, State::Open(opened) if opened.io.lends())
+    }
+
     fn held(&self) -> Count {
         self.queue.held()
     }

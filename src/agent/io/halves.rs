@@ -28,6 +28,10 @@ impl Io for Halves {
         self.read.waits_for_room()
     }
 
+    fn lends(&self) -> bool {
+        self.read.lends()
+    }
+
     fn parted(&mut self) {
         self.read.parted();
     }

@@ -68,6 +68,11 @@ impl Lift {
         self.mode == Mode::Waiting
     }
 
+    /// True while bytes lie in the pipe.
+    pub(super) fn lends(&self) -> bool {
+        self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
+    }
+
     /// So much was read to the heap.
     pub(super) fn copied(&mut self, n: usize) {
         if n >= LARGE && self.mode == Mode::Copying {

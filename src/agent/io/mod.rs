@@ -63,6 +63,11 @@ pub(crate) trait Io: 'static {
         false
     }
 
+    /// What was read lies in something of its own: a pipe.
+    fn lends(&self) -> bool {
+        false
+    }
+
     /// What is read from now on goes another way than what was read before.
     fn parted(&mut self) {}
 

@@ -244,6 +244,10 @@ impl<S: StreamSocket> Io for SocketIo<S> {
         self.lift.is_waiting()
     }
 
+    fn lends(&self) -> bool {
+        self.lift.lends()
+    }
+
     fn parted(&mut self) {
         self.lift = Lift::default();
     }

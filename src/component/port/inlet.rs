@@ -229,7 +229,9 @@ impl<T: Payload> Inlet<T> {
     }
 
     fn announce<M: Control<Reply = ()>>(&self, message: M) {
-        if let (Some(link), Some(peer)) = (&self.link, &self.peer) {
+        if let (Some(link), Some(peer)) = (&self.link, &self.peer)
+            && peer.hears(TypeId::of::<M>())
+        {
             link.announce(message, self.sender(peer));
         }
     }

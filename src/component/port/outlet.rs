@@ -263,7 +263,9 @@ impl<T: Payload> Outlet<T> {
     }
 
     fn announce<M: Control<Reply = ()>>(&self, message: M) {
-        if let (Some(link), Some(peer)) = (&self.link, &self.peer) {
+        if let (Some(link), Some(peer)) = (&self.link, &self.peer)
+            && peer.hears(TypeId::of::<M>())
+        {
             link.announce(message, self.sender(peer));
         }
     }

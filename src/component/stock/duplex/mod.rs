@@ -119,6 +119,12 @@ pub trait Duplex: Unpin + 'static {
         false
     }
 
+    /// The consumer still has something that is the part's own, as a pipe that bytes lie in. A part whose last pull gave nothing is
+    /// pulled again when the consumer has gone on, so that it takes that back and keeps nothing while it is idle (rule M2).
+    fn lends(&self) -> bool {
+        false
+    }
+
     /// What it holds of the items it took.
     fn held(&self) -> Count;
 

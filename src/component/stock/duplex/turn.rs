@@ -101,15 +101,13 @@ impl<D: Duplex> DuplexActor<D> {
             }
             match part.poll_pull(credit, cx) {
                 Poll::Pending => {
-                    let waiting = match part.waits_for_consumer() {
+                    let waits = part.waits_for_consumer();
+                    if (waits || part.lends()) && self.output.wait_for_credit() {
                         // the consumer has gone on meanwhile
-                        true if self.output.wait_for_credit() => {
-                            budget.spend(0);
-                            continue;
-                        }
-                        true => Waiting::ForCredit,
-                        false => Waiting::ForData,
-                    };
+                        budget.spend(0);
+                        continue;
+                    }
+                    let waiting = if waits { Waiting::ForCredit } else { Waiting::ForData };
                     self.output.waiting(waiting);
                     return self.watch(cx);
                 }
