@@ -120,8 +120,12 @@ fn main() {
     let whom = arguments.first().map(String::as_str).unwrap_or("all");
     let sizes = number(1).filter(|size| *size > 0).map_or(vec![508, 1452, 9000, 65_000], |size| vec![size]);
     let octets = number(2).unwrap_or(256) * 1_000_000;
-    println!("who       size    MB/s  s/GB there-of:  ns a datagram:                     a MB    each       in a  allocations");
-    println!("                         send   recv     send receive answer   heed  datagr.   answer    batch  a datagram");
+    println!(
+        "who       size    MB/s  s/GB there-of:  ns a datagram:                     a MB    each       in a  allocations"
+    );
+    println!(
+        "                         send   recv     send receive answer   heed  datagr.   answer    batch  a datagram"
+    );
     for _ in 0..number(3).unwrap_or(3) {
         for size in &sizes {
             let size = u16::try_from(*size).expect("a datagram's size");
