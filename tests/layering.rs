@@ -106,7 +106,10 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in entries {
         let path = entry.expect("an entry of a folder").path();
         if path.is_dir() {
-            rust_files(&path, files);
+            // packages of their own (benches/rivals, tests/fuzz) may have been built where they lie
+            if path.file_name().is_some_and(|name| name != "target") {
+                rust_files(&path, files);
+            }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
         }
