@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn little_that_has_not_arrived_leaves_again_with_what_is_new() {
         let mut outbox = outbox(64);
-        let mut more = |outbox: &mut Outbox, octets| {
+        let more = |outbox: &mut Outbox, octets| {
             outbox.write(Bytes::from(vec![7; octets]));
             outbox.take(1400)
         };
