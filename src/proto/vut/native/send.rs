@@ -176,7 +176,7 @@ impl Outbox {
         let end = self.written.min(self.window);
         let new = || {
             let little = self.arrived.is_empty() && end - self.base <= LITTLE.min(most);
-            (self.next < end).then(|| if little { self.base..end } else { self.next..end })
+            (self.next < end).then_some(if little { self.base..end } else { self.next..end })
         };
         self.lost.first().or_else(new).or_else(|| self.twice.first())
     }
