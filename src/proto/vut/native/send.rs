@@ -175,7 +175,7 @@ impl Outbox {
     pub(super) fn peek(&self, most: u64) -> Option<Range<u64>> {
         let end = self.written.min(self.window);
         let new = || {
-            let little = self.arrived.is_empty() && end - self.base <= LITTLE.min(most);
+            let little = self.arrived.is_empty() && end.saturating_sub(self.base) <= LITTLE.min(most);
             (self.next < end).then_some(if little { self.base..end } else { self.next..end })
         };
         self.lost.first().or_else(new).or_else(|| self.twice.first())
