@@ -17,7 +17,7 @@
 //!
 //! | controller | when |
 //! |---|---|
-//! | [`Model`] | an option: keeps its rate where datagrams are lost by noise; beside [`Cubic`] in a queue of half a BDP it takes more than its part, so it is no default |
+//! | [`Model`] | an option: keeps its rate where datagrams are lost by noise; `docs/vut.md` has figures, also of who gets what beside [`Cubic`] |
 //! | [`Cubic`] | RFC 9438; what most of the world's TCP does. Slow on a path with random loss |
 //! | [`NewReno`] | the reference, and where a peer gives only cumulative acknowledgements |
 //!

@@ -15,10 +15,20 @@
 //! retransmission. A limit that was told to the owner is never taken back, though the window of a candidate that turned out to be a
 //! recording may have been higher than the true one: what was written then waits.
 
+//! # Twice
+//!
+//! | data | is sent twice | why |
+//! |---|---|---|
+//! | that was lost, and sent again | once nothing else waits, and while it has not arrived | a repair that is lost costs a round trip more, and holds up all behind it |
+//! | of a few octets, as long as all that has not arrived is [`LITTLE`] or less | with what is written next, in one piece | the next packet repairs a lost one: no round trip, and no packet more |
+
 use super::ranges::Ranges;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::Range;
+
+/// What has not arrived of an exchange of small messages: an eighth of a datagram that any path carries, so that its cost is small.
+const LITTLE: u64 = 512;
 
 /// What of the stream leaves next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +56,8 @@ pub(super) struct Outbox {
     written: u64,
     arrived: Ranges,
     lost: Ranges,
+    /// Sent again, and to be sent once more if nothing else waits.
+    twice: Ranges,
     window: u64,
     told: u64,
     keep: u64,
@@ -64,6 +76,7 @@ impl Outbox {
             written: 0,
             arrived: Ranges::default(),
             lost: Ranges::default(),
+            twice: Ranges::default(),
             window: 0,
             told: 0,
             keep,
@@ -129,7 +142,7 @@ impl Outbox {
 
     /// Something is to be sent, and the peer's window lets it.
     pub(super) fn has_work(&self) -> bool {
-        !self.lost.is_empty() || self.next < self.written.min(self.window)
+        self.peek(u64::MAX).is_some()
     }
 
     /// Something that was lost is to be sent again.
@@ -142,23 +155,30 @@ impl Outbox {
         if most == 0 {
             return None;
         }
-        if let Some(lost) = self.lost.first() {
-            let range = lost.start..lost.end.min(lost.start + most);
+        let waits = self.peek(most)?;
+        let range = waits.start..waits.end.min(waits.start + most);
+        if !self.lost.is_empty() {
             self.lost.remove(&range);
+            self.twice.insert(range.clone());
             return Some(Piece { range, again: true });
         }
-        let end = self.written.min(self.window).min(self.next.saturating_add(most));
-        let range = self.next..end;
-        (range.start < range.end).then(|| {
-            self.next = range.end;
-            Piece { range, again: false }
-        })
+        let again = range.end <= self.next;
+        if again {
+            self.twice.remove(&range);
+        }
+        self.next = self.next.max(range.end);
+        Some(Piece { range, again })
     }
 
-    /// What [`take`](Self::take) would give without a bound; its position decides how long its frame's head is.
-    pub(super) fn peek(&self) -> Option<Range<u64>> {
+    /// What [`take`](Self::take) would give if a packet had no end: its position decides how long its frame's head is. What is
+    /// sent a second time with new data fits into `most` octets as a whole, so that there is always something new.
+    pub(super) fn peek(&self, most: u64) -> Option<Range<u64>> {
         let end = self.written.min(self.window);
-        self.lost.first().or_else(|| (self.next < end).then_some(self.next..end))
+        let new = || {
+            let little = self.arrived.is_empty() && end.saturating_sub(self.base) <= LITTLE.min(most);
+            (self.next < end).then_some(if little { self.base..end } else { self.next..end })
+        };
+        self.lost.first().or_else(new).or_else(|| self.twice.first())
     }
 
     /// Copies the octets of a piece.
@@ -195,6 +215,7 @@ impl Outbox {
             return;
         }
         self.lost.remove(&range);
+        self.twice.remove(&range);
         if range.start > self.base {
             self.arrived.insert(range);
             return;
@@ -237,6 +258,7 @@ impl Outbox {
         self.chunks.clear();
         self.arrived.clear();
         self.lost.clear();
+        self.twice.clear();
         self.base = self.next;
     }
 
@@ -288,9 +310,12 @@ mod tests {
         assert_eq!(taken(&mut outbox, 80), Some(80..100));
         assert_eq!(taken(&mut outbox, 400), Some(300..600));
         assert_eq!(outbox.take(400), Some(Piece { range: 700..1000, again: false }));
-        assert_eq!(outbox.take(400), None);
+        outbox.on_arrived(300..400);
+        assert_eq!(outbox.take(400), Some(Piece { range: 0..100, again: true }), "twice, as nothing else waits");
+        assert_eq!(outbox.take(400), Some(Piece { range: 400..600, again: true }));
+        assert_eq!(outbox.take(400), None, "but not more often");
         outbox.on_arrived(0..100);
-        assert_eq!(outbox.acknowledged(), 300);
+        assert_eq!(outbox.acknowledged(), 400);
         outbox.on_arrived(300..600);
         assert_eq!(outbox.acknowledged(), 700);
         outbox.check();
@@ -307,7 +332,26 @@ mod tests {
         outbox.raise_window(90);
         assert_eq!(taken(&mut outbox, 500), None);
         outbox.raise_window(150);
-        assert_eq!(taken(&mut outbox, 500), Some(100..150));
+        assert_eq!(taken(&mut outbox, 40), Some(100..140));
+        assert_eq!(taken(&mut outbox, 500), Some(0..150), "with the little that has not arrived");
+    }
+
+    #[test]
+    fn little_that_has_not_arrived_leaves_again_with_what_is_new() {
+        let mut outbox = outbox(64);
+        let more = |outbox: &mut Outbox, octets| {
+            outbox.write(Bytes::from(vec![7; octets]));
+            outbox.take(1400)
+        };
+        assert_eq!(more(&mut outbox, 64), Some(Piece { range: 0..128, again: false }));
+        assert_eq!(more(&mut outbox, 64), Some(Piece { range: 0..192, again: false }));
+        outbox.on_arrived(0..128);
+        assert_eq!(more(&mut outbox, 64), Some(Piece { range: 128..256, again: false }));
+        assert_eq!(more(&mut outbox, 1000), Some(Piece { range: 256..1256, again: false }), "not with much");
+        outbox.on_lost(128..192);
+        outbox.on_arrived(256..1256);
+        assert_eq!(more(&mut outbox, 64), Some(Piece { range: 128..192, again: true }));
+        assert_eq!(outbox.take(1400), Some(Piece { range: 1256..1320, again: false }), "not over what arrived");
     }
 
     #[test]

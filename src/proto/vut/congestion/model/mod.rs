@@ -26,7 +26,8 @@
 //! | | why |
 //! |---|---|
 //! | A loss counts as [`bounds`] says | noise on the path is no sign of congestion |
-//! | **Fast start**: the first flight leaves as one burst, and the spread of its acknowledgements shows the bottleneck. Until a queue is seen, the window grows to at most 12 times what a round delivered, and to what that rate needs; at 0.75 of the rate | doubling takes 11 rounds to 30 MB. An estimate that is too high by clumped acknowledgements is bounded by the 12, and each flight is a longer train that shows its queue |
+//! | **Fast start**: the first flight leaves as one burst, and the spread of its acknowledgements shows the bottleneck. Until a queue is seen, the window grows to at most 12 times what a round delivered, and to what that rate needs; at 0.9 of the rate | doubling takes 11 rounds to 30 MB. An estimate that is too high by clumped acknowledgements is bounded by the 12, and each flight is a longer train that shows its queue |
+//! | After fast start, Startup sends at 1.25 of what the first flight showed, until a sample is above it | the pipe is about full then, and a queue only makes repairs late |
 //! | Startup is over after one round without growth if there is a queue; three without one (5.3.1.2) | the pipe is full then, and more only fills the queue |
 //! | Up ends when 1.25 products are in flight, as in BBR version 2; while the high bound holds it down, only with losses or when it raised the bound by a tenth | a flow alone must not overflow the queue each cycle; a small flow among big ones must be able to grow |
 //! | Losses that count in Refill or Up, or at the beginning of Down, set the high bound to one product and what acknowledgements clump; the draft takes what was in flight | the queue is left to others: CUBIC loses less of it |
@@ -66,7 +67,12 @@ const GROWTH: f64 = 1.25;
 const FULL_ROUNDS: u32 = 3;
 /// Fast start: at most so many times what was delivered in a round, and so much of what the first flight's spread shows.
 const FAST_GROWTH: u64 = 12;
-const FAST_SHARE: f64 = 0.75;
+const FAST_SHARE: f64 = 0.9;
+/// A pause of this part of the round trip is none that the bottleneck makes between packets of a flight.
+const PAUSE: u32 = 16;
+/// Startup after fast start: so much of what the first flight's spread shows, until a sample exceeds it by a tenth.
+const AFTER_FAST: f64 = 1.25;
+const EXCEEDED: f64 = 1.1;
 /// 5.3.1.3: StartupFullLossCnt.
 const LOSS_EVENTS: u32 = 6;
 /// 5.3.3.5.2: probe again after 2 to 3 s, or after as many rounds as Reno would take, at most 63.
@@ -225,7 +231,7 @@ impl Model {
 
     fn step_fast(&mut self, ack: &Ack) {
         if ack.round <= 1 {
-            let gap = ack.least_rtt.map_or(Duration::MAX, |least| least / 4);
+            let gap = ack.least_rtt.map_or(Duration::MAX, |least| least / PAUSE);
             self.train.on_ack(ack.now, ack.bytes, self.segment, gap);
         }
         let Some((_, room)) = self.fast() else { return };
@@ -234,7 +240,9 @@ impl Model {
             self.window = self.window.max(grown.min(room));
         }
         let queue = Path { bandwidth: self.train.get().unwrap_or(0), ..self.path() };
-        self.fast = self.phase == Phase::Startup && self.window < room && !self.verdict.has_queue(queue);
+        // the first flight itself is still coming in
+        let judged = ack.round > 1 && (self.window >= room || self.verdict.has_queue(queue));
+        self.fast = self.phase == Phase::Startup && !judged;
     }
 
     fn least(&self) -> u64 {
@@ -462,7 +470,13 @@ impl Controller for Model {
             return Some(modelled.min(smooth).max(1));
         }
         let start = u64::try_from(u128::from(self.window) * 2_000_000_000 / nanos).unwrap_or(u64::MAX);
-        Some(modelled.max(start).max(1))
+        let startup = modelled.max(start).max(1);
+        match self.train.get() {
+            Some(train) if (self.bandwidth.get() as f64) < EXCEEDED * train as f64 => {
+                Some(startup.min((train as f64 * AFTER_FAST) as u64).max(1))
+            }
+            _ => Some(startup),
+        }
     }
 
     fn state(&self) -> State {

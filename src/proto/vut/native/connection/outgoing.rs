@@ -27,6 +27,8 @@ const BATCH: usize = 64;
 const BATCH_OCTETS: usize = 65_507;
 /// A packet that is not worth its head is not begun.
 const LEAST: usize = OVERHEAD + 64;
+/// The longest head of a piece that ends the packet: type and position.
+const HEAD: usize = 9;
 /// A second piece takes its type, a position of eight octets, and should be worth it.
 const LEAST_PIECE: usize = 9 + 16;
 /// So many ranges wait to be forgotten when the peer is asked to acknowledge an acknowledgement.
@@ -250,7 +252,7 @@ impl<A: Address> Connection<A> {
     fn write_pieces(&mut self, writer: &mut FrameWriter<'_>, cargo: &mut Cargo) -> u64 {
         let mut octets = 0;
         for at in 0..cargo.pieces.len() {
-            let Some(waits) = self.outbox.peek() else { break };
+            let Some(waits) = self.outbox.peek(writer.room().saturating_sub(HEAD) as u64) else { break };
             // to the end of the packet, unless another piece fits behind it
             let room = writer.room().saturating_sub(1 + varint_len(waits.start));
             let length = room.min(usize::try_from(waits.end - waits.start).unwrap_or(usize::MAX));
