@@ -284,9 +284,10 @@ impl Recovery {
         }
         let unrepaired = sender.first().is_some_and(|first| !first.lost && first.sent_at() < since);
         if unrepaired {
-            let bytes = match self.all_lost() {
-                true => Self::sweep(until, newly.first_sent_at, sender),
-                false => self.go_on(until, sender),
+            let bytes = if self.all_lost() {
+                Self::sweep(until, newly.first_sent_at, sender)
+            } else {
+                self.go_on(until, sender)
             };
             found.lost = Some((LossKind::More, bytes)).filter(|_| bytes > 0);
         }
