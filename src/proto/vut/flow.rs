@@ -84,8 +84,8 @@ impl Flow {
     }
 
     /// An answer without news is to come: that of a ping.
-    pub(crate) fn expect_echo(&mut self) {
-        self.recovery.expect_echo();
+    pub(crate) fn expect_echo(&mut self, now: Time) {
+        self.recovery.expect_echo(now);
     }
 
     /// An acknowledgement arrived; `plain` if it came without data and without a new end, so that the same one again means that

@@ -114,6 +114,11 @@ impl Handshake {
         (!self.is_valid()).then_some(self.hello_at)
     }
 
+    /// Hellos have left since then, without this: the first answer may be to any of them.
+    pub(crate) fn on_called(&mut self, first_at: Time) {
+        self.first_at = Some(first_at);
+    }
+
     pub(crate) fn on_hello_sent(&mut self, now: Time) {
         self.first_at = self.first_at.or(Some(now));
         self.hello_at = now + self.distance;
@@ -136,6 +141,14 @@ const _: () = assert!(HELLO.len() as u64 <= FIRST_END);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_round_trip_is_counted_from_the_first_hello_whoever_sent_it() {
+        let mut handshake = Handshake::new(Time::ZERO, Duration::from_secs(30));
+        handshake.on_called(Time::ZERO);
+        handshake.on_hello_sent(Time::from_millis(100));
+        assert_eq!(handshake.first_at(), Some(Time::ZERO));
+    }
 
     #[test]
     fn the_table_of_phases() {

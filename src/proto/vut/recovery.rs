@@ -16,6 +16,8 @@
 //! | partial acknowledgement in recovery | the segment at the new `una` is lost, if it was not sent again since recovery began |
 //! | many are lost | at a partial acknowledgement, 3 or more are missing and at least one in 8 of what was sent before, or 6 or more: all of it is lost, and sent again in order as the window allows |
 //! | a repetition is lost | a duplicate comes and the first segment was last sent more than 5/4 round trips ago |
+//! | all is sent again, and the repetition of the first segment was lost | it is sent once more; if there is another hole behind it, so is all whose answer should have come before |
+//! | an echo | what had arrived and was sent again is answered with a duplicate, as a ping is: it does not count |
 //! | probe | nothing was heard for 1.5 round trips and twice their deviation: the first segment is sent again, once, before the time-out (each datagram is acknowledged at once, so silence says much) |
 //! | time-out (RFC 6298) | if most of what is in flight is known to have arrived, the first segment is lost; else all is |
 //! | doubt (RFC 5682) | after a time-out and its first acknowledgement two new segments leave; if the next one acknowledges what was sent once, it was a mistake |
@@ -86,6 +88,41 @@ enum Probe {
     Sent,
 }
 
+/// Duplicates to come that say nothing: answers to pings and to repetitions of what had arrived.
+#[derive(Debug, Default)]
+struct Echoes {
+    count: u64,
+    /// When the last of what they answer was sent. Some answers are lost: what is acknowledged in order and was sent later ends the wait.
+    sent_at: Time,
+}
+
+impl Echoes {
+    /// So many may still come when the round trip that was known has passed: it may have grown.
+    const LATE: u64 = 8;
+
+    fn expect(&mut self, count: u64, sent_at: Time) {
+        self.count += count;
+        self.sent_at = self.sent_at.max(sent_at);
+    }
+
+    /// True if a duplicate that came now is one of them.
+    fn take(&mut self, now: Time, rtt: &Rtt) -> bool {
+        let round = rtt.smoothed().unwrap_or(super::rtt::INITIAL_TIMEOUT).max(rtt.latest().unwrap_or_default());
+        if now > self.sent_at + round * 5 / 4 + rtt.deviation() {
+            self.count = self.count.min(Self::LATE);
+        }
+        let taken = self.count > 0;
+        self.count = self.count.saturating_sub(1);
+        taken
+    }
+
+    fn on_in_order(&mut self, sent_at: Time) {
+        if sent_at > self.sent_at {
+            self.count = 0;
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Recovery {
     phase: Phase,
@@ -94,8 +131,7 @@ pub(crate) struct Recovery {
     /// Octets that were counted as delivered for them.
     counted: u64,
     threshold: u64,
-    /// Duplicates to come that say nothing: answers to pings and to repetitions of what had arrived.
-    echoes: u64,
+    echoes: Echoes,
     /// When something last moved: the start of the timers.
     base: Time,
     probe: Probe,
@@ -123,7 +159,7 @@ impl Recovery {
             arrived: 0,
             counted: 0,
             threshold: Self::THRESHOLD,
-            echoes: 0,
+            echoes: Echoes::default(),
             base: Time::ZERO,
             probe: Probe::Ready,
             doubt: Doubt::None,
@@ -148,13 +184,13 @@ impl Recovery {
     }
 
     /// An answer without news is to come.
-    pub(crate) fn expect_echo(&mut self) {
-        self.echoes = (self.echoes + 1).min(8);
+    pub(crate) fn expect_echo(&mut self, now: Time) {
+        self.echoes.expect(1, now);
     }
 
     /// The same acknowledgement again while nothing is outstanding: all echoes are over.
     pub(crate) fn on_quiet(&mut self) {
-        self.echoes = 0;
+        self.echoes.count = 0;
     }
 
     /// The segment at `index` left, alone or beside others.
@@ -172,8 +208,7 @@ impl Recovery {
 
     /// A duplicate acknowledgement while something is outstanding.
     pub(crate) fn on_duplicate(&mut self, now: Time, sender: &mut Sender, rtt: &Rtt) -> Found {
-        if self.echoes > 0 {
-            self.echoes -= 1;
+        if self.echoes.take(now, rtt) {
             return Found::default();
         }
         self.doubt = Doubt::None;
@@ -190,7 +225,7 @@ impl Recovery {
                 found.lost = Some(self.begin(now, sender));
             }
             Phase::Recovering { .. } | Phase::TimedOut { .. } if late => {
-                let bytes = sender.mark_lost(0);
+                let bytes = self.again(now, sender);
                 found.lost = (bytes > 0).then_some((LossKind::More, bytes));
             }
             _ => {}
@@ -208,7 +243,7 @@ impl Recovery {
         let mut found = Found { delivered: newly.bytes - counted, ..Found::default() };
         let reordered = self.arrived;
         self.arrived = self.arrived.saturating_sub(newly.segments - 1).min(sender.outstanding() as u64);
-        if self.arrived == 0 {
+        if self.arrived == 0 && !self.all_lost() {
             self.counted = 0;
         }
         let hasty = rtt.least().is_some_and(|least| now - newly.first_sent_at < least * 3 / 4);
@@ -223,9 +258,12 @@ impl Recovery {
             _ => Doubt::None,
         };
         let mistake = (newly.first_sends > 1 && hasty) || doubted > 0;
-        if mistake {
-            // each repetition of what had arrived is answered
-            self.echoes = (self.echoes + newly.repeated.max(doubted)).min(8);
+        // each repetition of what had arrived is answered: all but the one that closed the gap, if one did
+        let needed = u64::from(newly.first_sends > 1 && !mistake);
+        let echoes = newly.repeated.saturating_sub(needed).max(doubted);
+        self.echoes.on_in_order(newly.first_sent_at);
+        if echoes > 0 {
+            self.echoes.expect(echoes, newly.newest.map_or(now, |newest| newest.sent_at));
         }
         let (until, since) = match self.phase {
             Phase::Open => return found,
@@ -245,10 +283,32 @@ impl Recovery {
             return found;
         }
         let unrepaired = sender.first().is_some_and(|first| !first.lost && first.sent_at() < since);
-        if unrepaired && !self.all_lost() {
-            found.lost = Some((LossKind::More, self.go_on(until, sender)));
+        if unrepaired {
+            let bytes = if self.all_lost() {
+                Self::sweep(until, newly.first_sent_at, sender)
+            } else {
+                self.go_on(until, sender)
+            };
+            found.lost = Some((LossKind::More, bytes)).filter(|_| bytes > 0);
         }
         found
+    }
+
+    /// The repetition of the first segment was lost; its octets. Where all is sent again, the next hole shows whether others' were too.
+    fn again(&mut self, now: Time, sender: &mut Sender) -> u64 {
+        if let Phase::Recovering { since, lost: Extent::All, .. } | Phase::TimedOut { since, lost: Extent::All, .. } =
+            &mut self.phase
+        {
+            *since = now;
+        }
+        sender.mark_lost(0)
+    }
+
+    /// More than one repetition was lost: what was last sent before the one that arrived now is sent once more.
+    fn sweep(until: u64, sent_at: Time, sender: &mut Sender) -> u64 {
+        let late: Vec<_> =
+            (0..sender.segments_before(until)).filter(|index| sender.segment(*index).sent_at() < sent_at).collect();
+        late.into_iter().map(|index| sender.mark_lost(index)).sum()
     }
 
     /// The next hole, or all that was sent before the recovery if many of it are missing: their number is known, their places are not.
@@ -260,7 +320,7 @@ impl Recovery {
             if let Phase::Recovering { lost, .. } | Phase::TimedOut { lost, .. } = &mut self.phase {
                 *lost = Extent::All;
             }
-            (self.arrived, self.counted) = (0, 0);
+            self.arrived = 0;
             return (0..before).map(|index| sender.mark_lost(index)).sum();
         }
         self.arrived = self.arrived.min((sender.outstanding() as u64).saturating_sub(1));
@@ -306,7 +366,7 @@ impl Recovery {
                     self.phase = Phase::Recovering { until, since: now, lost: Extent::First };
                     (LossKind::First, sender.mark_lost(0))
                 } else {
-                    (LossKind::More, sender.mark_lost(0))
+                    (LossKind::More, self.again(now, sender))
                 }
             }
             Timer::Timeout => {
@@ -539,10 +599,55 @@ mod tests {
         assert_eq!((run.recovery.asks_for_new(), run.lost()), (None, 900));
     }
 
+    /// Of ten segments every second one is lost, so all is sent again, at 1.2 s.
+    fn sent_again() -> Run {
+        let mut run = Run::new();
+        run.duplicates(ms(1100), 6);
+        run.send(0, ms(1100));
+        run.ack(ms(1200), 217);
+        assert_eq!(run.lost(), 800);
+        (0..8).for_each(|index| run.send(index, ms(1200)));
+        run
+    }
+
+    #[test]
+    fn answers_to_repetitions_of_what_had_arrived_are_no_duplicates() {
+        let mut run = sent_again();
+        run.ack(ms(1300), 417);
+        run.duplicates(ms(1300), 1);
+        run.ack(ms(1300), 617);
+        run.duplicates(ms(1300), 1);
+        assert!(run.ack(ms(1300), 1017).recovered);
+        (0..5).for_each(|_| run.send_new(ms(1300)));
+        assert_eq!(run.duplicates(ms(1301), 3), [Found::default(); 3], "of the last three that were sent again");
+        assert_eq!(run.in_flight(), 500);
+        assert_eq!(run.duplicates(ms(1400), 3)[2].lost, Some((LossKind::First, 100)));
+    }
+
+    #[test]
+    fn answers_that_were_lost_are_not_waited_for() {
+        let mut run = sent_again();
+        assert!(run.ack(ms(1300), 1017).recovered);
+        (0..5).for_each(|_| run.send_new(ms(1310)));
+        run.ack(ms(1410), 1117);
+        assert_eq!(run.duplicates(ms(1410), 3)[2].lost, Some((LossKind::First, 100)), "sent later, and acknowledged");
+    }
+
+    #[test]
+    fn a_second_repetition_that_was_lost_brings_all_others_that_are_late() {
+        let mut run = sent_again();
+        run.ack(ms(1300), 417);
+        run.duplicates(ms(1300), 5);
+        assert_eq!(run.lost(), 0, "not late yet");
+        assert_eq!(run.duplicates(ms(1330), 1)[0].lost, Some((LossKind::More, 100)));
+        run.send(0, ms(1330));
+        assert_eq!(run.ack(ms(1430), 617).lost, Some((LossKind::More, 400)));
+    }
+
     #[test]
     fn the_answer_to_a_ping_is_no_duplicate() {
         let mut run = Run::new();
-        run.recovery.expect_echo();
+        run.recovery.expect_echo(Time::from_secs(1));
         assert_eq!(run.duplicates(ms(1100), 1)[0], Found::default());
         assert_eq!(run.in_flight(), 1000);
         run.duplicates(ms(1100), 1);

@@ -141,7 +141,9 @@ impl Connection {
 
     /// The same, in place of one that has sent hellos with these flags since `began`.
     pub(crate) fn after_greeting(config: Config, secrets: &Secrets, began: Time, hello_flags: Flags) -> Self {
-        Self { hello_flags, ..Self::new(config, secrets, began) }
+        let mut connection = Self { hello_flags, ..Self::new(config, secrets, began) };
+        connection.handshake.on_called(began);
+        connection
     }
 
     /// Records of what happens go to `tracer` from now on.

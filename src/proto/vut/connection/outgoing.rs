@@ -89,7 +89,7 @@ impl Connection {
             self.ping.last = Some(now);
             self.ping.count += 1;
             self.stats.pings += 1;
-            self.flow.expect_echo();
+            self.flow.expect_echo(now);
             return self.emit_ping(now, buf);
         }
         None
