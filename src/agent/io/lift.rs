@@ -106,3 +106,75 @@ impl Lift {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::agent::io::{Io, Place, Room, UnixIo};
+    use crate::agent::queue::Piece;
+    use std::future::poll_fn;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::task::Poll;
+    use std::time::Duration;
+
+    /// Each is a segment of its own in a Unix socket, and so takes a slot of a pipe.
+    const SEGMENT: usize = 1024;
+    /// As many as a pipe of the smallest size has slots.
+    const SEGMENTS: usize = 16;
+
+    /// The driver has seen all that the sockets have to tell so far: it looks whenever the runtime parks.
+    async fn settle() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+
+    async fn poll_once(io: &mut UnixIo, max: usize) -> Poll<std::io::Result<Piece>> {
+        let room = Room { max, place: Place::HeapOrPipe };
+        poll_fn(|cx| Poll::Ready(io.poll_read(room, cx))).await
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_is_full_by_slots_keeps_the_readiness_of_the_socket() {
+        let (mut far, near) = UnixStream::pair().expect("a pair");
+        near.set_nonblocking(true).expect("set");
+        let mut io = UnixIo::from(tokio::net::UnixStream::from_std(near).expect("in a runtime"));
+        far.write_all(&[0; LARGE]).expect("written");
+        settle().await;
+        let first = poll_once(&mut io, LARGE).await;
+        assert!(matches!(first, Poll::Ready(Ok(Piece::Heap(bytes))) if bytes.len() == LARGE));
+
+        let mut lying = None;
+        let mut rounds = 0;
+        loop {
+            for _ in 0..SEGMENTS {
+                far.write_all(&[rounds; SEGMENT]).expect("written");
+            }
+            // the last edge is over before the read that finds the pipe full
+            settle().await;
+            match poll_once(&mut io, SEGMENTS * SEGMENT).await {
+                Poll::Ready(Ok(Piece::Lying { pipe, quantity })) => {
+                    assert_eq!(quantity, (SEGMENTS * SEGMENT) as u64, "in round {rounds}");
+                    lying = Some(pipe);
+                }
+                Poll::Pending => break,
+                other => panic!("{other:?} in round {rounds}"),
+            }
+            rounds += 1;
+        }
+        assert!(io.waits_for_room() && rounds > 0, "full after {rounds} rounds");
+
+        let (mut taker, to) = UnixStream::pair().expect("a pair");
+        let taken = std::thread::spawn(move || std::io::copy(&mut taker, &mut std::io::sink()).expect("read"));
+        let pipe = lying.expect("something lies in it");
+        while !pipe.is_empty() {
+            pipe.drain(&to, usize::MAX >> 1).expect("moved");
+        }
+        drop(to);
+        assert_eq!(taken.join().expect("no panic"), u64::from(rounds) * (SEGMENTS * SEGMENT) as u64);
+        // nothing more is sent: only readiness that was kept leads to what waits in the socket
+        let room = Room { max: SEGMENTS * SEGMENT, place: Place::HeapOrPipe };
+        let rest = tokio::time::timeout(Duration::from_secs(5), poll_fn(|cx| io.poll_read(room, cx))).await;
+        let rest = rest.expect("the socket holds more").expect("read");
+        assert_eq!(rest.quantity(), (SEGMENTS * SEGMENT) as u64);
+    }
+}
